@@ -1,0 +1,412 @@
+//! `AuthConfig` (`authorino.kuadrant.io/v1beta3` and `v1beta2`), field by field.
+//!
+//! Where the API says "exactly one of", the types have one optional field each; which one was given is decided, and
+//! anything else refused, by the engine's compiler, so that all problems of a document are reported at once.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::metadata::ObjectMeta;
+
+/// One AuthConfig document.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthConfig {
+    /// `authorino.kuadrant.io/v1beta3` or `authorino.kuadrant.io/v1beta2`.
+    pub api_version: String,
+    /// `AuthConfig`.
+    pub kind: String,
+    /// Name and namespace; a document without a namespace is in `default`.
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+    /// What is protected, and how.
+    pub spec: AuthConfigSpec,
+}
+
+/// `spec` of an AuthConfig.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthConfigSpec {
+    /// Hosts that this AuthConfig protects: `host`, `host:port`, `*.suffix` or `*`.
+    pub hosts: Vec<String>,
+    /// Named sets of patterns, to be used by `patternRef`.
+    #[serde(default)]
+    pub patterns: BTreeMap<String, Vec<PatternExpression>>,
+    /// Conditions for the whole AuthConfig; if they do not hold, the request passes untouched.
+    #[serde(default)]
+    pub when: Vec<PatternExpressionOrRef>,
+    /// Ways to prove an identity; one that succeeds is enough. Empty: everyone, as `anonymous`.
+    #[serde(default)]
+    pub authentication: BTreeMap<String, AuthenticationSpec>,
+    /// External metadata to fetch.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, Value>,
+    /// Rules that must all grant.
+    #[serde(default)]
+    pub authorization: BTreeMap<String, AuthorizationSpec>,
+    /// What client and upstream are told.
+    #[serde(default)]
+    pub response: ResponseSpec,
+    /// Calls made after the decision.
+    #[serde(default)]
+    pub callbacks: BTreeMap<String, Value>,
+}
+
+/// A selector, an operator and a value to compare.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PatternExpression {
+    /// Path into the Authorization JSON, or a template.
+    pub selector: String,
+    /// How to compare.
+    pub operator: Operator,
+    /// What to compare with; absent is the empty string.
+    #[serde(default)]
+    pub value: String,
+}
+
+/// Operators of a pattern expression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Operator {
+    /// The texts are equal.
+    Eq,
+    /// The texts differ.
+    Neq,
+    /// The list has the value.
+    Incl,
+    /// The list does not have the value.
+    Excl,
+    /// The text matches the regular expression (RE2, not anchored).
+    Matches,
+}
+
+/// A pattern expression, a reference to named ones, a CEL predicate, or a combination.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PatternExpressionOrRef {
+    /// Path into the Authorization JSON; with `operator`.
+    pub selector: Option<String>,
+    /// How to compare; with `selector`.
+    pub operator: Option<Operator>,
+    /// What to compare with; absent is the empty string.
+    pub value: Option<String>,
+    /// Name of an entry of `spec.patterns`.
+    pub pattern_ref: Option<String>,
+    /// CEL expression that yields a boolean.
+    pub predicate: Option<String>,
+    /// All of these.
+    pub all: Option<Vec<PatternExpressionOrRef>>,
+    /// Any of these.
+    pub any: Option<Vec<PatternExpressionOrRef>>,
+}
+
+/// A value: fixed, selected from the Authorization JSON, or computed by CEL (`expression` over `selector` over `value`).
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ValueOrSelector {
+    /// Fixed value of any JSON type.
+    pub value: Option<Value>,
+    /// Path into the Authorization JSON, or a template with `{path}` placeholders.
+    pub selector: Option<String>,
+    /// CEL expression.
+    pub expression: Option<String>,
+}
+
+/// Caching of a rule's result.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CacheSpec {
+    /// What tells one entry from another.
+    pub key: ValueOrSelector,
+    /// Seconds that an entry lives. Default 60.
+    #[serde(default)]
+    pub ttl: i64,
+}
+
+/// One way to prove an identity. Exactly one method.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthenticationSpec {
+    /// Lower numbers are tried first; members of one number are tried in order of their names. Default 0.
+    #[serde(default)]
+    pub priority: i64,
+    /// Count this rule in metrics of its own.
+    #[serde(default)]
+    pub metrics: bool,
+    /// Conditions; if they do not hold the rule is skipped.
+    #[serde(default)]
+    pub when: Vec<PatternExpressionOrRef>,
+    /// Caching of the result.
+    pub cache: Option<CacheSpec>,
+    /// Where in the request the credential is. Default: `Authorization: Bearer …`.
+    pub credentials: Option<Credentials>,
+    /// Properties added to the identity where it has none of that name.
+    #[serde(default)]
+    pub defaults: BTreeMap<String, ValueOrSelector>,
+    /// Properties set on the identity, whatever it had.
+    #[serde(default)]
+    pub overrides: BTreeMap<String, ValueOrSelector>,
+    /// API keys, kept in Secrets.
+    pub api_key: Option<ApiKeySpec>,
+    /// JSON Web Tokens.
+    pub jwt: Option<JwtSpec>,
+    /// OAuth 2.0 token introspection (RFC 7662).
+    pub oauth2_introspection: Option<Value>,
+    /// Client certificates.
+    pub x509: Option<X509Spec>,
+    /// Kubernetes TokenReview.
+    pub kubernetes_token_review: Option<Value>,
+    /// An identity that somebody in front has already verified.
+    pub plain: Option<PlainSpec>,
+    /// Everyone.
+    pub anonymous: Option<Empty>,
+}
+
+/// An object without fields.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Empty {}
+
+/// Where a credential is. At most one field.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Credentials {
+    /// `Authorization: <prefix> <credential>`.
+    pub authorization_header: Option<AuthorizationHeader>,
+    /// A header of its own.
+    pub custom_header: Option<Named>,
+    /// A parameter of the query string.
+    pub query_string: Option<Named>,
+    /// A cookie.
+    pub cookie: Option<Named>,
+}
+
+/// `credentials.authorizationHeader`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthorizationHeader {
+    /// The word before the credential. Default, also when empty: `Bearer`.
+    #[serde(default)]
+    pub prefix: String,
+}
+
+/// A thing known by its name.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Named {
+    /// The name.
+    pub name: String,
+}
+
+/// `apiKey`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiKeySpec {
+    /// Labels of the Secrets that hold the keys; an empty selector selects all.
+    pub selector: LabelSelector,
+    /// Secrets of all namespaces, not only of the AuthConfig's own.
+    #[serde(default)]
+    pub all_namespaces: bool,
+}
+
+/// Kubernetes `LabelSelector` (`meta/v1`): all requirements must hold.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LabelSelector {
+    /// Labels and the value each must have.
+    #[serde(default)]
+    pub match_labels: BTreeMap<String, String>,
+    /// Requirements on labels.
+    #[serde(default)]
+    pub match_expressions: Vec<LabelSelectorRequirement>,
+}
+
+/// One requirement of a `LabelSelector`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LabelSelectorRequirement {
+    /// Label key.
+    pub key: String,
+    /// How the label relates to `values`.
+    pub operator: LabelOperator,
+    /// Non-empty for `In` and `NotIn`, empty for the others.
+    #[serde(default)]
+    pub values: Vec<String>,
+}
+
+/// Operators of a `LabelSelectorRequirement`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum LabelOperator {
+    /// The label has one of the values.
+    In,
+    /// The label has none of the values; an absent label passes.
+    NotIn,
+    /// The label is there.
+    Exists,
+    /// The label is not there.
+    DoesNotExist,
+}
+
+/// `jwt`. Exactly one of `issuerUrl` and `jwksUrl`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JwtSpec {
+    /// OpenID Connect issuer; its discovery document names the key set.
+    pub issuer_url: Option<String>,
+    /// URL of the JSON Web Key Set.
+    pub jwks_url: Option<String>,
+    /// If set, `iss` of the token must be exactly this.
+    pub issuer: Option<String>,
+    /// If not empty, `aud` of the token must have one of these.
+    #[serde(default)]
+    pub audiences: Vec<String>,
+    /// Seconds between refreshes of discovery and keys. Default (0): as the server's `Cache-Control` says.
+    #[serde(default)]
+    pub ttl: i64,
+    /// Milliseconds that a fetch of discovery or keys may take. Default 5000.
+    pub timeout: Option<i64>,
+}
+
+/// `x509`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct X509Spec {
+    /// Labels of the Secrets that hold trusted CA certificates (`tls.crt`, else `ca.crt`).
+    pub selector: LabelSelector,
+    /// Secrets of all namespaces, not only of the AuthConfig's own.
+    #[serde(default)]
+    pub all_namespaces: bool,
+    /// Where the client certificate is. Default: the certificate of the TLS connection.
+    pub source: Option<X509Source>,
+}
+
+/// `x509.source`. At most one field.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct X509Source {
+    /// Name of the `X-Forwarded-Client-Cert` header.
+    pub xfcc_header: Option<String>,
+    /// Name of the `Client-Cert` header (RFC 9440).
+    pub client_cert_header: Option<String>,
+    /// CEL expression that yields a URL-encoded PEM certificate.
+    pub expression: Option<String>,
+}
+
+/// `plain`. Exactly one field.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlainSpec {
+    /// Path into the Authorization JSON, or a template.
+    pub selector: Option<String>,
+    /// CEL expression.
+    pub expression: Option<String>,
+}
+
+/// One rule that must grant. Exactly one method.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthorizationSpec {
+    /// Lower numbers are evaluated first; members of one number in order of their names. Default 0.
+    #[serde(default)]
+    pub priority: i64,
+    /// Count this rule in metrics of its own.
+    #[serde(default)]
+    pub metrics: bool,
+    /// Conditions; if they do not hold the rule is skipped, which permits.
+    #[serde(default)]
+    pub when: Vec<PatternExpressionOrRef>,
+    /// Caching of the result.
+    pub cache: Option<CacheSpec>,
+    /// Patterns over the Authorization JSON.
+    pub pattern_matching: Option<PatternMatchingSpec>,
+    /// Open Policy Agent's Rego.
+    pub opa: Option<Value>,
+    /// Kubernetes SubjectAccessReview.
+    pub kubernetes_subject_access_review: Option<Value>,
+    /// SpiceDB's CheckPermission.
+    pub spicedb: Option<Value>,
+}
+
+/// `patternMatching`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PatternMatchingSpec {
+    /// All of these must hold; none at all always holds.
+    pub patterns: Vec<PatternExpressionOrRef>,
+}
+
+/// `response`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResponseSpec {
+    /// What a client without an identity is told. Default status 401.
+    pub unauthenticated: Option<DenyWithSpec>,
+    /// What a client that a rule denied is told. Default status 403.
+    pub unauthorized: Option<DenyWithSpec>,
+    /// What the upstream, and later filters, are told of a request that passes.
+    #[serde(default)]
+    pub success: SuccessSpec,
+}
+
+/// A customised denial.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DenyWithSpec {
+    /// HTTP status, 300 to 599; 0 is the default of the kind of denial.
+    #[serde(default)]
+    pub code: i64,
+    /// Value of `X-Ext-Auth-Reason`. Default: the reason of the denial.
+    pub message: Option<ValueOrSelector>,
+    /// Headers; if there are any they stand in for the default ones.
+    #[serde(default)]
+    pub headers: BTreeMap<String, ValueOrSelector>,
+    /// Body. Default: empty.
+    pub body: Option<ValueOrSelector>,
+}
+
+/// `response.success`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SuccessSpec {
+    /// Request headers for the upstream.
+    #[serde(default)]
+    pub headers: BTreeMap<String, SuccessItemSpec>,
+    /// Facts for later filters and access logs.
+    #[serde(default)]
+    pub dynamic_metadata: BTreeMap<String, SuccessItemSpec>,
+}
+
+/// One item of a success response. Exactly one method.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SuccessItemSpec {
+    /// Name of the header or metadata key. Default: the item's name.
+    pub key: Option<String>,
+    /// Lower numbers are built first. Default 0.
+    #[serde(default)]
+    pub priority: i64,
+    /// Count this item in metrics of its own.
+    #[serde(default)]
+    pub metrics: bool,
+    /// Conditions; if they do not hold the item is left out.
+    #[serde(default)]
+    pub when: Vec<PatternExpressionOrRef>,
+    /// Caching of the result.
+    pub cache: Option<CacheSpec>,
+    /// One value.
+    pub plain: Option<ValueOrSelector>,
+    /// An object.
+    pub json: Option<JsonSpec>,
+    /// A signed Festival Wristband token.
+    pub wristband: Option<Value>,
+}
+
+/// `json` of a success item.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JsonSpec {
+    /// Members of the object.
+    pub properties: BTreeMap<String, ValueOrSelector>,
+}

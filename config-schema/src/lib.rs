@@ -1,0 +1,17 @@
+//! The documents that configure Sidegate, as people write them.
+//!
+//! Data and its decoding only. What a document means is the engine's business.
+
+mod auth_config;
+mod decode;
+mod metadata;
+mod plugin_config;
+mod problem;
+mod secret;
+
+pub use auth_config::*;
+pub use decode::{Document, Documents, decode};
+pub use metadata::ObjectMeta;
+pub use plugin_config::*;
+pub use problem::Problem;
+pub use secret::Secret;

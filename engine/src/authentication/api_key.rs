@@ -1,0 +1,85 @@
+//! `apiKey`: keys kept in Secrets, looked up by their digest.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use sidegate_config::{self as config, ApiKeySpec, Secret};
+use subtle::ConstantTimeEq as _;
+
+use crate::compile::Compiler;
+use crate::credentials::Credentials;
+use crate::error::StepError;
+use crate::resources::DecodedSecret;
+use crate::session::Cx;
+
+/// The keys of the Secrets that a selector selects.
+#[derive(Debug)]
+pub struct ApiKey {
+    credentials: Credentials,
+    /// By SHA-256 of the key, so that the time of a look-up tells nothing of any key.
+    identities: HashMap<[u8; 32], Rc<Value>>,
+}
+
+impl ApiKey {
+    pub(super) fn compile(
+        spec: &ApiKeySpec,
+        placement: Option<&config::Credentials>,
+        compiler: &mut Compiler<'_>,
+    ) -> Self {
+        let ApiKeySpec { selector, all_namespaces } = spec;
+        let namespace = (!all_namespaces).then_some(compiler.namespace);
+        let resources = compiler.resources;
+        let mut identities = HashMap::new();
+        for secret in resources.secrets(namespace, selector) {
+            match digest(secret) {
+                Some(Ok(digest)) => drop(identities.insert(digest, Rc::new(identity(&secret.document)))),
+                Some(Err(message)) => {
+                    let config::ObjectMeta { namespace, name, .. } = &secret.document.metadata;
+                    compiler.problem(format!("Secret `{namespace}/{name}`: {message}"));
+                }
+                None => {}
+            }
+        }
+        Self { credentials: Credentials::compile(placement, compiler), identities }
+    }
+
+    pub(super) fn challenge(&self) -> &str {
+        self.credentials.challenge()
+    }
+
+    pub(super) async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
+        let key = self.credentials.find(&cx.request)?;
+        let shown: [u8; 32] = Sha256::digest(&key).into();
+        match self.identities.get_key_value(&shown) {
+            Some((known, identity)) if bool::from(known.ct_eq(&shown)) => Ok(Rc::clone(identity)),
+            _ => Err(StepError::denied("the API Key provided is invalid".to_owned())),
+        }
+    }
+}
+
+/// The digest of a Secret's key, given as the key itself or in hex; none if the Secret has neither.
+fn digest(secret: &DecodedSecret) -> Option<Result<[u8; 32], &'static str>> {
+    if let Some(key) = secret.entry("api_key") {
+        return Some(Ok(Sha256::digest(key).into()));
+    }
+    let text = secret.entry("api_key_sha256")?.trim_ascii();
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut digest = [0; 32];
+    let pairs = text.chunks_exact(2);
+    let well_formed = text.len() == 64
+        && digest.iter_mut().zip(pairs).all(|(byte, pair)| match pair {
+            [high, low] => digit(high).zip(digit(low)).is_some_and(|(high, low)| {
+                *byte = high << 4 | low;
+                true
+            }),
+            _ => false,
+        });
+    Some(if well_formed { Ok(digest) } else { Err("`api_key_sha256` must be the 64 hex digits of the key's SHA-256") })
+}
+
+/// The identity of a key: its Secret's metadata, without the data.
+fn identity(secret: &Secret) -> Value {
+    json!({ "metadata": secret.metadata })
+}

@@ -1,0 +1,194 @@
+//! Who is asking: one rule that proves an identity is enough.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+use serde_json::Value;
+use sidegate_config::AuthenticationSpec;
+
+use crate::compile::Compiler;
+use crate::error::{Refusal, StepError};
+use crate::exec;
+use crate::response::denial::Denial;
+use crate::session::Cx;
+use crate::step::{self, Common, Ran, Step};
+use crate::trace::Stage;
+use crate::verdict::DenialStatus;
+
+mod anonymous;
+mod api_key;
+mod extension;
+mod jwt;
+mod plain;
+#[cfg(feature = "x509")]
+mod x509;
+
+/// One way to prove an identity.
+#[derive(Debug)]
+pub struct Authentication {
+    method: Method,
+    extension: extension::Extension,
+    /// What `WWW-Authenticate` says of it, without the realm.
+    challenge: String,
+}
+
+#[derive(Debug)]
+enum Method {
+    ApiKey(api_key::ApiKey),
+    Jwt(jwt::Jwt),
+    #[cfg(feature = "x509")]
+    X509(x509::X509),
+    Plain(plain::Plain),
+    Anonymous(anonymous::Anonymous),
+}
+
+/// Proof that somebody is known; made by [`first_ok`] alone.
+#[derive(Debug)]
+pub struct Identity(());
+
+/// Compiles `spec.authentication`; none at all is one rule named `anonymous`.
+pub fn compile(specs: &BTreeMap<String, AuthenticationSpec>, compiler: &mut Compiler<'_>) -> Vec<Step<Authentication>> {
+    if specs.is_empty() {
+        let everyone = AuthenticationSpec { anonymous: Some(sidegate_config::Empty {}), ..Default::default() };
+        return Vec::from_iter(compile_rule("anonymous", &everyone, compiler));
+    }
+    let rules =
+        specs.iter().filter_map(|(name, spec)| compiler.at(name, |compiler| compile_rule(name, spec, compiler)));
+    step::ordered(rules.collect())
+}
+
+fn compile_rule(name: &str, spec: &AuthenticationSpec, compiler: &mut Compiler<'_>) -> Option<Step<Authentication>> {
+    let AuthenticationSpec {
+        priority,
+        metrics,
+        when,
+        cache,
+        credentials,
+        defaults,
+        overrides,
+        api_key,
+        jwt,
+        oauth2_introspection,
+        x509,
+        kubernetes_token_review,
+        plain,
+        anonymous,
+    } = spec;
+    let placement = credentials.as_ref();
+    let mut methods: Vec<(&'static str, Method)> = Vec::new();
+    let before = [
+        api_key.is_some(),
+        jwt.is_some(),
+        x509.is_some(),
+        plain.is_some(),
+        anonymous.is_some(),
+        oauth2_introspection.is_some(),
+        kubernetes_token_review.is_some(),
+    ];
+    if let Some(spec) = api_key {
+        let method = compiler.at("apiKey", |compiler| api_key::ApiKey::compile(spec, placement, compiler));
+        methods.push(("IDENTITY_APIKEY", Method::ApiKey(method)));
+    }
+    if let Some(spec) = jwt {
+        let method = compiler.at("jwt", |compiler| jwt::Jwt::compile(spec, placement, compiler));
+        methods.push(("IDENTITY_JWT", Method::Jwt(method)));
+    }
+    #[cfg(feature = "x509")]
+    if let Some(spec) = x509 {
+        let method = compiler.at("x509", |compiler| x509::X509::compile(spec, compiler));
+        methods.push(("IDENTITY_MTLS", Method::X509(method)));
+    }
+    #[cfg(not(feature = "x509"))]
+    if x509.is_some() {
+        compiler.at("x509", |compiler| compiler.missing("x509"));
+    }
+    if let Some(spec) = plain {
+        let method = compiler.at("plain", |compiler| plain::Plain::compile(spec, compiler));
+        methods.push(("IDENTITY_PLAIN", Method::Plain(method)));
+    }
+    if anonymous.is_some() {
+        methods.push(("IDENTITY_NOOP", Method::Anonymous(anonymous::Anonymous)));
+    }
+    for (field, given) in
+        [("oauth2Introspection", oauth2_introspection), ("kubernetesTokenReview", kubernetes_token_review)]
+    {
+        if given.is_some() {
+            compiler.at(field, |compiler| compiler.missing(field));
+        }
+    }
+    if before.into_iter().filter(|given| *given).count() != 1 {
+        compiler.problem("exactly one method is needed: `apiKey`, `jwt`, `x509`, `plain`, `anonymous`, `oauth2Introspection` or `kubernetesTokenReview`");
+    }
+    let extension = extension::Extension::compile(defaults, overrides, compiler);
+    let (kind, method) = methods.into_iter().next()?;
+    let challenge = method.challenge().to_owned();
+    let common = Common { name, priority: *priority, metrics: *metrics, when, cache: cache.as_ref() };
+    let rule = Authentication { method, extension, challenge };
+    Some(Step::compile(Stage::Authentication, kind, common, rule, compiler))
+}
+
+impl Method {
+    fn challenge(&self) -> &str {
+        match self {
+            Self::ApiKey(method) => method.challenge(),
+            Self::Jwt(method) => method.challenge(),
+            #[cfg(feature = "x509")]
+            Self::X509(method) => method.challenge(),
+            Self::Plain(method) => method.challenge(),
+            Self::Anonymous(method) => method.challenge(),
+        }
+    }
+}
+
+impl Authentication {
+    async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
+        let identity = match &self.method {
+            Method::ApiKey(method) => method.evaluate(cx).await,
+            Method::Jwt(method) => method.evaluate(cx).await,
+            #[cfg(feature = "x509")]
+            Method::X509(method) => method.evaluate(cx).await,
+            Method::Plain(method) => method.evaluate(cx).await,
+            Method::Anonymous(method) => method.evaluate(cx).await,
+        }?;
+        self.extension.apply(identity, cx)
+    }
+}
+
+/// The identity of the first rule that proves one: groups of equal priority one after another, in a group all at once.
+///
+/// # Errors
+/// No rule did.
+pub async fn first_ok(rules: &[Step<Authentication>], cx: &Cx) -> Result<Identity, Denial> {
+    let mut refusals: BTreeMap<Rc<str>, StepError> = BTreeMap::new();
+    for group in step::groups(rules) {
+        let running = group.iter().map(|rule| async move { (rule, rule.run(cx, Authentication::evaluate).await) });
+        let first = exec::each(running, |(rule, ran)| match ran {
+            Ran::Ok(identity) => ControlFlow::Break(identity),
+            Ran::Skipped => ControlFlow::Continue(()),
+            Ran::Err(error) => {
+                refusals.insert(Rc::clone(&rule.name), error);
+                ControlFlow::Continue(())
+            }
+        });
+        if let ControlFlow::Break(identity) = first.await {
+            cx.update(|auth| auth.identity = Some(identity));
+            return Ok(Identity(()));
+        }
+    }
+    Err(refused(rules, &refusals))
+}
+
+fn refused(rules: &[Step<Authentication>], refusals: &BTreeMap<Rc<str>, StepError>) -> Denial {
+    let unavailable = refusals.values().any(|error| error.kind == Refusal::Unavailable);
+    let status = if unavailable { DenialStatus::Unavailable } else { DenialStatus::Unauthenticated };
+    let reason = match (rules, refusals.values().next()) {
+        ([_], Some(error)) => error.reason.clone(),
+        _ => {
+            let reasons = refusals.iter().map(|(name, error)| (name.to_string(), error.reason.as_str().into()));
+            crate::expression::text::to_json(&Value::Object(reasons.collect()))
+        }
+    };
+    let challenges = rules.iter().map(|rule| format!("{} realm=\"{}\"", rule.method.challenge, rule.name));
+    Denial { challenges: challenges.collect(), ..Denial::new(status, reason) }
+}

@@ -1,0 +1,101 @@
+//! Whether the one who asks may: every rule must grant.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+use serde_json::Value;
+use sidegate_config::AuthorizationSpec;
+
+use crate::authentication::Identity;
+use crate::compile::Compiler;
+use crate::error::{Refusal, StepError};
+use crate::exec;
+use crate::response::denial::Denial;
+use crate::session::Cx;
+use crate::step::{self, Common, Ran, Step};
+use crate::trace::Stage;
+use crate::verdict::DenialStatus;
+
+mod pattern_matching;
+
+/// One rule.
+#[derive(Debug)]
+pub enum Authorization {
+    /// `patternMatching`.
+    PatternMatching(pattern_matching::PatternMatching),
+}
+
+/// Proof that every rule granted; made by [`all`] alone.
+#[derive(Debug)]
+pub struct Granted(());
+
+/// Compiles `spec.authorization`.
+pub fn compile(specs: &BTreeMap<String, AuthorizationSpec>, compiler: &mut Compiler<'_>) -> Vec<Step<Authorization>> {
+    let rules =
+        specs.iter().filter_map(|(name, spec)| compiler.at(name, |compiler| compile_rule(name, spec, compiler)));
+    step::ordered(rules.collect())
+}
+
+fn compile_rule(name: &str, spec: &AuthorizationSpec, compiler: &mut Compiler<'_>) -> Option<Step<Authorization>> {
+    let AuthorizationSpec {
+        priority,
+        metrics,
+        when,
+        cache,
+        pattern_matching,
+        opa,
+        kubernetes_subject_access_review,
+        spicedb,
+    } = spec;
+    let absent =
+        [("opa", opa), ("kubernetesSubjectAccessReview", kubernetes_subject_access_review), ("spicedb", spicedb)];
+    for (field, _) in absent.iter().filter(|(_, given)| given.is_some()) {
+        compiler.at(field, |compiler| compiler.missing(field));
+    }
+    let given = absent.iter().filter(|(_, given)| given.is_some()).count() + usize::from(pattern_matching.is_some());
+    if given != 1 {
+        compiler.problem(
+            "exactly one method is needed: `patternMatching`, `opa`, `kubernetesSubjectAccessReview` or `spicedb`",
+        );
+    }
+    let spec = pattern_matching.as_ref()?;
+    let method = compiler.at("patternMatching", |compiler| pattern_matching::PatternMatching::compile(spec, compiler));
+    let common = Common { name, priority: *priority, metrics: *metrics, when, cache: cache.as_ref() };
+    let rule = Authorization::PatternMatching(method);
+    Some(Step::compile(Stage::Authorization, "AUTHORIZATION_JSON", common, rule, compiler))
+}
+
+impl Authorization {
+    async fn evaluate(&self, cx: &Cx) -> Result<Value, StepError> {
+        match self {
+            Self::PatternMatching(method) => method.evaluate(cx).await,
+        }
+    }
+}
+
+/// Asks every rule: groups of equal priority one after another, in a group all at once. A skipped rule permits.
+///
+/// # Errors
+/// A rule denied or could not decide; the rest is not asked.
+pub async fn all(rules: &[Step<Authorization>], _identity: Identity, cx: &Cx) -> Result<Granted, Denial> {
+    for group in step::groups(rules) {
+        let running = group.iter().map(|rule| async move { (rule, rule.run(cx, Authorization::evaluate).await) });
+        let first = exec::each(running, |(rule, ran)| match ran {
+            Ran::Ok(value) => {
+                cx.update(|auth| drop(auth.authorization.insert(Rc::clone(&rule.name), Rc::new(value))));
+                ControlFlow::Continue(())
+            }
+            Ran::Skipped => ControlFlow::Continue(()),
+            Ran::Err(error) => ControlFlow::Break((rule, error)),
+        });
+        if let ControlFlow::Break((rule, error)) = first.await {
+            let status = match error.kind {
+                Refusal::Unavailable => DenialStatus::Unavailable,
+                Refusal::Denied | Refusal::Failed => DenialStatus::PermissionDenied,
+            };
+            return Err(Denial { rule: Some(Rc::clone(&rule.name)), ..Denial::new(status, error.reason) });
+        }
+    }
+    Ok(Granted(()))
+}

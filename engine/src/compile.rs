@@ -1,0 +1,78 @@
+//! What every compiling function needs: the document at hand, where in it we are, and a place for problems.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use sidegate_config::{Options, PatternExpression, Problem};
+
+use crate::keys::KeySetsBuilder;
+use crate::request::{Attribute, Needs};
+use crate::resources::Resources;
+
+/// Compiles one AuthConfig. Problems are collected, not returned, so that all of them are reported at once: a function
+/// that finds one says so and goes on with a stand-in, which is never used since the configuration is refused.
+#[derive(Debug)]
+pub struct Compiler<'a> {
+    /// The other documents.
+    pub resources: &'a Resources,
+    /// Choices that hold for all documents.
+    pub options: &'a Options,
+    /// `spec.patterns` of the AuthConfig.
+    pub patterns: &'a BTreeMap<String, Vec<PatternExpression>>,
+    /// Namespace of the AuthConfig.
+    pub namespace: &'a str,
+    /// Name of the AuthConfig.
+    pub name: &'a str,
+    /// The key sets that rules asked for so far, of all AuthConfigs.
+    pub key_sets: &'a mut KeySetsBuilder,
+    /// Attributes that the AuthConfig reads.
+    pub needs: Needs,
+    path: Vec<String>,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl<'a> Compiler<'a> {
+    /// For one AuthConfig.
+    pub fn new(
+        (namespace, name): (&'a str, &'a str),
+        patterns: &'a BTreeMap<String, Vec<PatternExpression>>,
+        resources: &'a Resources,
+        options: &'a Options,
+        key_sets: &'a mut KeySetsBuilder,
+        problems: &'a mut Vec<Problem>,
+    ) -> Self {
+        let path = vec!["spec".to_owned()];
+        Self { resources, options, patterns, namespace, name, key_sets, needs: Needs::default(), path, problems }
+    }
+
+    /// Runs `compile` one step deeper in the document: a field name, a map key, or an index as `[0]`.
+    pub fn at<T>(&mut self, step: impl Display, compile: impl FnOnce(&mut Self) -> T) -> T {
+        self.path.push(step.to_string());
+        let result = compile(self);
+        self.path.pop();
+        result
+    }
+
+    /// Says what is wrong at this place, and what to write instead.
+    pub fn problem(&mut self, message: impl Into<String>) {
+        let path = self.path.iter().enumerate().fold(String::new(), |mut path, (depth, step)| {
+            if depth > 0 && !step.starts_with('[') {
+                path.push('.');
+            }
+            path.push_str(step);
+            path
+        });
+        let document = format!("AuthConfig {}/{}", self.namespace, self.name);
+        self.problems.push(Problem { document, path, message: message.into() });
+    }
+
+    /// Says that what stands here is not in this module.
+    pub fn missing(&mut self, what: &str) {
+        self.problem(format!("`{what}` is not in this build of Sidegate"));
+    }
+
+    /// Notes that the AuthConfig reads an attribute.
+    pub fn need(&mut self, attribute: Attribute) {
+        self.needs.add(attribute);
+    }
+}

@@ -1,0 +1,112 @@
+//! Async inside, state machine outside: the only file that knows of wakers.
+//!
+//! Nothing here ever wakes anything: a session is polled when a reply has come, and every reply is a reason to poll.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::call::{Call, CallError, CallId, Question, Reply};
+
+/// Calls that one session may make; more than any sane policy has.
+const MAX_CALLS: u32 = 64;
+
+/// A computation that stops at questions.
+pub struct Task<T>(Pin<Box<dyn Future<Output = T>>>);
+
+impl<T> Task<T> {
+    /// Not started yet.
+    pub fn new(future: impl Future<Output = T> + 'static) -> Self {
+        Self(Box::pin(future))
+    }
+
+    /// Runs as far as the replies at hand allow.
+    pub fn poll(&mut self) -> Poll<T> {
+        self.0.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    }
+}
+
+/// Questions and replies of one session.
+#[derive(Debug, Default)]
+pub struct Calls {
+    made: Cell<u32>,
+    unsent: RefCell<Vec<Call>>,
+    replies: RefCell<BTreeMap<CallId, Option<Result<Reply, CallError>>>>,
+}
+
+impl Calls {
+    /// Asks, and waits for the answer.
+    pub async fn ask(&self, question: Question, timeout: Duration) -> Result<Reply, CallError> {
+        let id = CallId(self.made.get());
+        if id.0 >= MAX_CALLS {
+            return Err(CallError::Failed(format!("more than {MAX_CALLS} calls for one request")));
+        }
+        self.made.set(id.0.saturating_add(1));
+        self.unsent.borrow_mut().push(Call { id, question, timeout });
+        self.replies.borrow_mut().insert(id, None);
+        poll_fn(|_| {
+            let mut replies = self.replies.borrow_mut();
+            match replies.get_mut(&id).and_then(Option::take) {
+                Some(reply) => {
+                    replies.remove(&id);
+                    Poll::Ready(reply)
+                }
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// The questions not yet handed out.
+    pub fn take_unsent(&self) -> Vec<Call> {
+        self.unsent.take()
+    }
+
+    /// Keeps a reply for the one who waits for it; a reply that nobody waits for is dropped.
+    pub fn reply(&self, id: CallId, reply: Result<Reply, CallError>) {
+        if let Some(waiting) = self.replies.borrow_mut().get_mut(&id) {
+            *waiting = Some(reply);
+        }
+    }
+}
+
+/// Runs all at once, in order, and shows each result to `visit` as it comes; a break ends the others. One that needs no
+/// call is done before the next one starts.
+pub async fn each<F: Future, B>(
+    futures: impl Iterator<Item = F>,
+    mut visit: impl FnMut(F::Output) -> ControlFlow<B>,
+) -> ControlFlow<B> {
+    let mut unstarted = futures;
+    let mut waiting: Vec<Pin<Box<F>>> = Vec::new();
+    poll_fn(move |context| {
+        let mut index = 0;
+        while let Some(future) = waiting.get_mut(index) {
+            match future.as_mut().poll(context) {
+                Poll::Pending => index += 1,
+                Poll::Ready(output) => {
+                    drop(waiting.remove(index));
+                    if let ControlFlow::Break(value) = visit(output) {
+                        return Poll::Ready(ControlFlow::Break(value));
+                    }
+                }
+            }
+        }
+        for future in unstarted.by_ref() {
+            let mut future = Box::pin(future);
+            match future.as_mut().poll(context) {
+                Poll::Pending => waiting.push(future),
+                Poll::Ready(output) => {
+                    if let ControlFlow::Break(value) = visit(output) {
+                        return Poll::Ready(ControlFlow::Break(value));
+                    }
+                }
+            }
+        }
+        if waiting.is_empty() { Poll::Ready(ControlFlow::Continue(())) } else { Poll::Pending }
+    })
+    .await
+}

@@ -1,0 +1,35 @@
+//! Compiles documents into a [`Policy`] and decides requests by it.
+//!
+//! Sans-IO: whatever it needs from outside, time included, is an argument or a question ([`Progress::Pending`]).
+
+pub mod authentication;
+pub mod authorization;
+pub mod call;
+pub mod compile;
+pub mod credentials;
+pub mod crypto;
+pub mod error;
+mod exec;
+pub mod expression;
+pub mod hosts;
+pub mod keys;
+mod pipeline;
+pub mod policy;
+pub mod request;
+pub mod resources;
+pub mod response;
+mod session;
+pub mod step;
+pub mod time;
+pub mod trace;
+pub mod verdict;
+pub mod view;
+
+pub use call::{Call, CallError, CallId, Question, Reply};
+pub use policy::Policy;
+pub use request::{Attribute, Attributes, Headers, Needs, Request};
+pub use session::{Cx, Progress, Session};
+pub use sidegate_config::Problem;
+pub use time::Timestamp;
+pub use trace::StepRecord;
+pub use verdict::{Allowed, Decision, DenialStatus, LocalReply, Verdict};

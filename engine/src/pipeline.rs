@@ -1,0 +1,70 @@
+//! The story of a decision.
+
+use std::rc::Rc;
+
+use sidegate_config::AuthConfigWhenError;
+
+use crate::expression::condition::Held;
+use crate::policy::AuthConfig;
+use crate::response::denial::{self, Denial};
+use crate::session::Cx;
+use crate::trace::{Outcome, Stage, StepRecord};
+use crate::verdict::{Allowed, Decision, DenialStatus, LocalReply, Verdict};
+use crate::{authentication, authorization, response};
+
+/// Decides one request.
+pub async fn decide(cx: &Cx) -> Verdict {
+    let Some(policy) = cx.policy.auth_config_for(&cx.request) else {
+        let denial = Denial::new(DenialStatus::NotFound, "Service not found");
+        return verdict(cx, None, Decision::Deny(denial::standard(denial)));
+    };
+    let decision = if applies(policy, cx) {
+        match run(policy, cx).await {
+            Ok(allowed) => Decision::Allow(allowed),
+            Err(denial) => Decision::Deny(denial::reply(&policy.response, denial, cx)),
+        }
+    } else {
+        Decision::Allow(response::untouched(policy))
+    };
+    verdict(cx, Some(Rc::clone(&policy.id)), decision)
+}
+
+async fn run(policy: &AuthConfig, cx: &Cx) -> Result<Allowed, Denial> {
+    let identity = authentication::first_ok(&policy.authentication, cx).await?;
+    let granted = authorization::all(&policy.authorization, identity, cx).await?;
+    Ok(response::build(&policy.response, granted, cx).await)
+}
+
+/// Whether the AuthConfig has a say in this request.
+fn applies(policy: &AuthConfig, cx: &Cx) -> bool {
+    let (applies, outcome, detail) = match policy.when.evaluate(&cx.view()) {
+        Ok(Held::Yes) => return true,
+        Ok(Held::No(criterion)) => (false, Outcome::Skipped, criterion),
+        Err(error) => match policy.when_error {
+            AuthConfigWhenError::Enforce => (true, Outcome::Failed, error.to_string()),
+            AuthConfigWhenError::Skip => (false, Outcome::Skipped, error.to_string()),
+        },
+    };
+    cx.record(StepRecord {
+        stage: Stage::Selection,
+        name: Rc::clone(&policy.id),
+        kind: "",
+        metrics: false,
+        outcome,
+        detail: Some(format!("when: {detail}")),
+    });
+    applies
+}
+
+/// The verdict on a request whose calls took too long together.
+pub fn timed_out(cx: &Cx) -> Verdict {
+    let id = cx.policy.auth_config_for(&cx.request).map(|policy| Rc::clone(&policy.id));
+    let denial = Denial::new(DenialStatus::Unavailable, "");
+    let reply =
+        LocalReply { reason: "the calls for this request took too long".to_owned(), ..denial::standard(denial) };
+    verdict(cx, id, Decision::Deny(reply))
+}
+
+fn verdict(cx: &Cx, auth_config: Option<Rc<str>>, decision: Decision) -> Verdict {
+    Verdict { decision, auth_config, steps: cx.take_steps() }
+}

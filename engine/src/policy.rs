@@ -1,0 +1,217 @@
+//! The compiled configuration.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use sidegate_config::{self as config, AuthConfigWhenError, Document, Documents, HostOverride, Options, Problem};
+
+use crate::authentication::Authentication;
+use crate::authorization::Authorization;
+use crate::compile::Compiler;
+use crate::crypto::{RustCrypto, Verifier};
+use crate::expression::condition::Condition;
+use crate::hosts::Hosts;
+use crate::keys::{KeySets, KeySetsBuilder};
+use crate::request::{Attribute, Needs, Request};
+use crate::resources::Resources;
+use crate::response::Response;
+use crate::step::Step;
+use crate::{authentication, authorization};
+
+/// Default of `options.timeout`.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Everything that requests are decided by.
+#[derive(Debug)]
+pub struct Policy {
+    hosts: Hosts<Rc<AuthConfig>>,
+    options: Options,
+    key_sets: KeySets,
+    verifier: Box<dyn Verifier>,
+}
+
+/// One compiled AuthConfig.
+#[derive(Debug)]
+pub struct AuthConfig {
+    /// `namespace/name`.
+    pub id: Rc<str>,
+    /// Attributes that it reads.
+    pub needs: Needs,
+    /// Whether it has a say in a request.
+    pub when: Condition,
+    /// What an error in `when` means.
+    pub when_error: AuthConfigWhenError,
+    /// Ways to prove an identity, in order.
+    pub authentication: Vec<Step<Authentication>>,
+    /// Rules that must grant, in order.
+    pub authorization: Vec<Step<Authorization>>,
+    /// What client and upstream are told.
+    pub response: Response,
+}
+
+impl Policy {
+    /// Compiles a plugin configuration. Signatures are checked by [`RustCrypto`]; see [`Policy::with_verifier`].
+    ///
+    /// # Errors
+    /// Every problem found; a configuration with problems is refused whole.
+    pub fn compile(configuration: &[u8]) -> Result<Self, Vec<Problem>> {
+        Self::from_documents(config::decode(configuration)?)
+    }
+
+    /// Compiles decoded documents.
+    ///
+    /// # Errors
+    /// Every problem found.
+    pub fn from_documents(documents: Documents) -> Result<Self, Vec<Problem>> {
+        let Documents { resources, settings } = documents;
+        let mut problems = Vec::new();
+        let mut auth_configs = Vec::new();
+        let mut secrets = Vec::new();
+        for document in resources {
+            match document {
+                Document::AuthConfig(document) => auth_configs.push(document),
+                Document::Secret(document) => secrets.push(*document),
+            }
+        }
+        let resources = Resources::new(secrets, &mut problems);
+        let mut key_sets = KeySetsBuilder::new(&settings.upstreams);
+        let mut hosts = HostTable::default();
+        for document in &auth_configs {
+            let compiled = AuthConfig::compile(document, &resources, &settings.options, &mut key_sets, &mut problems);
+            hosts.add(document, &Rc::new(compiled), &mut problems);
+        }
+        if problems.is_empty() {
+            let verifier = Box::new(RustCrypto);
+            Ok(Self { hosts: hosts.hosts, options: settings.options, key_sets: key_sets.build(), verifier })
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// Has signatures checked by somebody else, such as the host.
+    #[must_use]
+    pub fn with_verifier(self, verifier: Box<dyn Verifier>) -> Self {
+        Self { verifier, ..self }
+    }
+
+    /// The AuthConfig for a request: by the host override if there is one, else by the request's host.
+    #[must_use]
+    pub fn auth_config_for(&self, request: &Request) -> Option<&Rc<AuthConfig>> {
+        let host = match request.attributes.text(Attribute::HostOverride) {
+            Some(overriding) => overriding,
+            None => {
+                request.headers.text(":authority").or_else(|| request.headers.text("host")).unwrap_or(Cow::Borrowed(""))
+            }
+        };
+        self.hosts.find(&host, self.options.host_port)
+    }
+
+    /// The attributes that must be read before an AuthConfig can be looked up.
+    #[must_use]
+    pub fn lookup_needs(&self) -> Needs {
+        let mut needs = Needs::default();
+        if self.options.host_override.is_some() {
+            needs.add(Attribute::HostOverride);
+        }
+        needs
+    }
+
+    /// What the operator chose.
+    #[must_use]
+    pub const fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// What stands in for the request's host.
+    #[must_use]
+    pub const fn host_override(&self) -> Option<&HostOverride> {
+        self.options.host_override.as_ref()
+    }
+
+    /// The key sets, to be kept fresh by the root context.
+    #[must_use]
+    pub const fn key_sets(&self) -> &KeySets {
+        &self.key_sets
+    }
+
+    /// Who checks signatures.
+    #[must_use]
+    pub fn verifier(&self) -> &dyn Verifier {
+        self.verifier.as_ref()
+    }
+
+    /// How long all calls of a request together may take.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.options.timeout.map_or(TIMEOUT, Duration::from_millis)
+    }
+}
+
+impl AuthConfig {
+    fn compile(
+        document: &config::AuthConfig,
+        resources: &Resources,
+        options: &Options,
+        key_sets: &mut KeySetsBuilder,
+        problems: &mut Vec<Problem>,
+    ) -> Self {
+        let config::AuthConfig { api_version: _, kind: _, metadata, spec } = document;
+        let config::AuthConfigSpec {
+            hosts: _,
+            patterns,
+            when,
+            authentication,
+            metadata: external_metadata,
+            authorization,
+            response,
+            callbacks,
+        } = spec;
+        let name = (metadata.namespace.as_str(), metadata.name.as_str());
+        let compiler = &mut Compiler::new(name, patterns, resources, options, key_sets, problems);
+        for (field, rules) in [("metadata", external_metadata), ("callbacks", callbacks)] {
+            for rule in rules.keys() {
+                compiler.at(field, |compiler| compiler.at(rule, |compiler| compiler.missing(field)));
+            }
+        }
+        Self {
+            id: format!("{}/{}", metadata.namespace, metadata.name).into(),
+            when: compiler.at("when", |compiler| Condition::compile(when, compiler)),
+            when_error: options.when_errors.auth_config,
+            authentication: compiler.at("authentication", |compiler| authentication::compile(authentication, compiler)),
+            authorization: compiler.at("authorization", |compiler| authorization::compile(authorization, compiler)),
+            response: compiler.at("response", |compiler| Response::compile(response, compiler)),
+            needs: compiler.needs,
+        }
+    }
+}
+
+/// Hosts and who claimed them.
+#[derive(Default)]
+struct HostTable {
+    hosts: Hosts<Rc<AuthConfig>>,
+    owners: BTreeMap<String, Rc<str>>,
+}
+
+impl HostTable {
+    fn add(&mut self, document: &config::AuthConfig, compiled: &Rc<AuthConfig>, problems: &mut Vec<Problem>) {
+        for (index, host) in document.spec.hosts.iter().enumerate() {
+            let mut problem = |message| {
+                let document = format!("AuthConfig {}", compiled.id);
+                problems.push(Problem { document, path: format!("spec.hosts[{index}]"), message });
+            };
+            match self.owners.insert(host.to_ascii_lowercase(), Rc::clone(&compiled.id)) {
+                Some(owner) if owner == compiled.id => {
+                    problem(format!("host `{host}` is listed twice, or two documents have this name"));
+                }
+                Some(owner) => problem(format!("host `{host}` is already taken by AuthConfig `{owner}`")),
+                None => {
+                    if let Err(reason) = self.hosts.insert(host, Rc::clone(compiled)) {
+                        problem(format!("`{host}` {reason}"));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What upstream and client are told.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+use serde_json::Value;
+use sidegate_config::{PlainHeaderFormat, ResponseSpec, SuccessItemSpec, SuccessSpec};
+
+use crate::authorization::Granted;
+use crate::compile::Compiler;
+use crate::error::StepError;
+use crate::exec;
+use crate::policy::AuthConfig;
+use crate::session::Cx;
+use crate::step::{self, Common, Ran, Step};
+use crate::trace::Stage;
+use crate::verdict::Allowed;
+
+pub mod denial;
+mod header;
+mod json;
+mod plain;
+
+/// `spec.response`, compiled.
+#[derive(Debug)]
+pub struct Response {
+    /// `unauthenticated`.
+    pub unauthenticated: denial::DenyWith,
+    /// `unauthorized`.
+    pub unauthorized: denial::DenyWith,
+    items: Vec<Step<Item>>,
+    /// Headers that an item may set; the client's own are always removed.
+    owned_headers: Rc<[String]>,
+    plain_header_format: PlainHeaderFormat,
+}
+
+/// One item of `response.success`.
+#[derive(Debug)]
+struct Item {
+    key: String,
+    target: Target,
+    method: Method,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    Header,
+    DynamicMetadata,
+}
+
+#[derive(Debug)]
+enum Method {
+    Plain(plain::Plain),
+    Json(json::Json),
+}
+
+impl Response {
+    /// Compiles `spec.response`.
+    pub fn compile(source: &ResponseSpec, compiler: &mut Compiler<'_>) -> Self {
+        let ResponseSpec { unauthenticated, unauthorized, success } = source;
+        let SuccessSpec { headers, dynamic_metadata } = success;
+        let mut items = Vec::new();
+        compiler.at("success", |compiler| {
+            for (field, target, specs) in
+                [("headers", Target::Header, headers), ("dynamicMetadata", Target::DynamicMetadata, dynamic_metadata)]
+            {
+                compiler.at(field, |compiler| items.extend(compile_items(specs, target, compiler)));
+            }
+        });
+        let headers = items.iter().filter(|item| item.method.target == Target::Header);
+        let mut owned: Vec<String> = headers.map(|item| item.method.key.clone()).collect();
+        owned.extend(compiler.options.dynamic_metadata_header.iter().map(|name| name.to_ascii_lowercase()));
+        Self {
+            unauthenticated: compiler.at("unauthenticated", |c| denial::DenyWith::compile(unauthenticated.as_ref(), c)),
+            unauthorized: compiler.at("unauthorized", |c| denial::DenyWith::compile(unauthorized.as_ref(), c)),
+            items: step::ordered(items),
+            owned_headers: owned.into(),
+            plain_header_format: compiler.options.plain_header_format,
+        }
+    }
+}
+
+fn compile_items(
+    specs: &BTreeMap<String, SuccessItemSpec>,
+    target: Target,
+    compiler: &mut Compiler<'_>,
+) -> Vec<Step<Item>> {
+    let mut items: Vec<Step<Item>> = Vec::new();
+    for (name, spec) in specs {
+        if let Some(item) = compiler.at(name, |compiler| compile_item(name, spec, target, compiler)) {
+            if items.iter().any(|other| other.method.key == item.method.key) {
+                compiler
+                    .at(name, |compiler| compiler.problem(format!("`{}` is set by another item too", item.method.key)));
+            }
+            items.push(item);
+        }
+    }
+    items
+}
+
+fn compile_item(name: &str, spec: &SuccessItemSpec, target: Target, compiler: &mut Compiler<'_>) -> Option<Step<Item>> {
+    let SuccessItemSpec { key, priority, metrics, when, cache, plain, json, wristband } = spec;
+    let mut key = key.clone().filter(|key| !key.is_empty()).unwrap_or_else(|| name.to_owned());
+    if target == Target::Header {
+        key.make_ascii_lowercase();
+        if let Err(reason) = header::check_name(&key) {
+            compiler.problem(format!("`{key}` {reason}"));
+        }
+    }
+    if wristband.is_some() {
+        compiler.at("wristband", |compiler| compiler.missing("wristband"));
+    }
+    if usize::from(plain.is_some()) + usize::from(json.is_some()) + usize::from(wristband.is_some()) != 1 {
+        compiler.problem("exactly one of `plain`, `json` and `wristband` is needed");
+    }
+    let (kind, method) = match (plain, json) {
+        (Some(spec), _) => {
+            let method = compiler.at("plain", |compiler| plain::Plain::compile(spec, compiler));
+            ("RESPONSE_PLAIN", Method::Plain(method))
+        }
+        (None, Some(spec)) => {
+            let method = compiler.at("json", |compiler| json::Json::compile(spec, compiler));
+            ("RESPONSE_JSON", Method::Json(method))
+        }
+        (None, None) => return None,
+    };
+    let common = Common { name, priority: *priority, metrics: *metrics, when, cache: cache.as_ref() };
+    Some(Step::compile(Stage::Response, kind, common, Item { key, target, method }, compiler))
+}
+
+impl Item {
+    async fn evaluate(&self, cx: &Cx) -> Result<Value, StepError> {
+        match &self.method {
+            Method::Plain(method) => method.evaluate(cx).await,
+            Method::Json(method) => method.evaluate(cx).await,
+        }
+    }
+
+    /// The value as a header; `None` leaves the header out.
+    fn header_value(&self, value: &Value, format: PlainHeaderFormat) -> Option<String> {
+        let text = match &self.method {
+            Method::Plain(_) => header::plain(value, format),
+            Method::Json(_) => Some(crate::expression::text::to_json(value)),
+        };
+        text.filter(|text| header::is_value(text))
+    }
+}
+
+/// Builds the response to a request that every rule granted. An item that fails is left out.
+pub async fn build(response: &Response, _granted: Granted, cx: &Cx) -> Allowed {
+    let mut set_headers = Vec::new();
+    let mut dynamic_metadata = Vec::new();
+    for group in step::groups(&response.items) {
+        let running = group.iter().map(|item| async move { (item, item.run(cx, Item::evaluate).await) });
+        let _: ControlFlow<()> = exec::each(running, |(item, ran)| {
+            if let Ran::Ok(value) = ran {
+                let Item { key, target, .. } = &item.method;
+                match target {
+                    Target::Header => {
+                        let text = item.method.header_value(&value, response.plain_header_format);
+                        set_headers.extend(text.map(|text| (key.clone(), text)));
+                    }
+                    Target::DynamicMetadata => dynamic_metadata.push((key.clone(), value.clone())),
+                }
+                cx.update(|auth| drop(auth.response.insert(Rc::clone(&item.name), Rc::new(value))));
+            }
+            ControlFlow::Continue(())
+        })
+        .await;
+    }
+    Allowed::new(Rc::clone(&response.owned_headers), set_headers, dynamic_metadata)
+}
+
+/// The response to a request in which the AuthConfig has no say: only what the client may not send is taken out.
+pub fn untouched(policy: &AuthConfig) -> Allowed {
+    Allowed::new(Rc::clone(&policy.response.owned_headers), Vec::new(), Vec::new())
+}

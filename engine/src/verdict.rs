@@ -1,0 +1,103 @@
+//! How a decision came out, as the filter carries it out.
+
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use crate::trace::StepRecord;
+
+/// The outcome for one request.
+#[derive(Debug)]
+pub struct Verdict {
+    /// What to do.
+    pub decision: Decision,
+    /// The AuthConfig that decided, `namespace/name`; none if no host matched.
+    pub auth_config: Option<Rc<str>>,
+    /// How it came to this.
+    pub steps: Vec<StepRecord>,
+}
+
+/// What to do with the request.
+#[derive(Debug)]
+pub enum Decision {
+    /// Let it through, changed so.
+    Allow(Allowed),
+    /// Answer it so.
+    Deny(LocalReply),
+}
+
+/// What happens to a request that passes. Made by the pipeline alone, from the proof that every rule granted.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Allowed {
+    /// Headers taken from what the client sent: all that a success item may set, lower-case.
+    pub remove_headers: Rc<[String]>,
+    /// Headers set for the upstream, after the removal.
+    pub set_headers: Vec<(String, String)>,
+    /// Facts for later filters and logs.
+    pub dynamic_metadata: Vec<(String, Value)>,
+}
+
+impl Allowed {
+    pub(crate) const fn new(
+        remove_headers: Rc<[String]>,
+        set_headers: Vec<(String, String)>,
+        dynamic_metadata: Vec<(String, Value)>,
+    ) -> Self {
+        Self { remove_headers, set_headers, dynamic_metadata }
+    }
+}
+
+/// An answer in the upstream's stead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalReply {
+    /// Why, in one word: status of the metrics, and what the access log shows.
+    pub status: DenialStatus,
+    /// HTTP status, 300 to 599.
+    pub code: u16,
+    /// Headers, in order, repetitions kept.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    pub body: String,
+    /// The rule that decided, if it was one.
+    pub rule: Option<Rc<str>>,
+    /// The reason, as logs show it; no secrets.
+    pub reason: String,
+}
+
+/// Kinds of denial; the names are gRPC's, as upstream's metrics have them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DenialStatus {
+    /// No AuthConfig for the host.
+    NotFound,
+    /// No identity.
+    Unauthenticated,
+    /// A rule said no.
+    PermissionDenied,
+    /// It could not be decided now.
+    Unavailable,
+}
+
+impl DenialStatus {
+    /// HTTP status, unless the AuthConfig says another.
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::NotFound => 404,
+            Self::Unauthenticated => 401,
+            Self::PermissionDenied => 403,
+            Self::Unavailable => 503,
+        }
+    }
+
+    /// The name of the gRPC code.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotFound => "NOT_FOUND",
+            Self::Unauthenticated => "UNAUTHENTICATED",
+            Self::PermissionDenied => "PERMISSION_DENIED",
+            Self::Unavailable => "UNAVAILABLE",
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The Proxy-Wasm shell around the engine.
