@@ -212,7 +212,7 @@ pub struct ApiKeySpec {
 }
 
 /// Kubernetes `LabelSelector` (`meta/v1`): all requirements must hold.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LabelSelector {
     /// Labels and the value each must have.
@@ -224,7 +224,7 @@ pub struct LabelSelector {
 }
 
 /// One requirement of a `LabelSelector`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LabelSelectorRequirement {
     /// Label key.
@@ -237,7 +237,7 @@ pub struct LabelSelectorRequirement {
 }
 
 /// Operators of a `LabelSelectorRequirement`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub enum LabelOperator {
     /// The label has one of the values.
     In,

@@ -5,6 +5,7 @@ use std::fmt::Display;
 
 use sidegate_config::{Options, PatternExpression, Problem};
 
+use crate::authentication::api_key;
 use crate::keys::KeySetsBuilder;
 use crate::request::{Attribute, Needs};
 use crate::resources::Resources;
@@ -25,6 +26,8 @@ pub struct Compiler<'a> {
     pub name: &'a str,
     /// The key sets that rules asked for so far, of all AuthConfigs.
     pub key_sets: &'a mut KeySetsBuilder,
+    /// The API keys of each selector so far, of all AuthConfigs.
+    pub api_keys: &'a mut api_key::Shared,
     /// Attributes that the AuthConfig reads.
     pub needs: Needs,
     path: Vec<String>,
@@ -38,11 +41,22 @@ impl<'a> Compiler<'a> {
         patterns: &'a BTreeMap<String, Vec<PatternExpression>>,
         resources: &'a Resources,
         options: &'a Options,
-        key_sets: &'a mut KeySetsBuilder,
+        (key_sets, api_keys): (&'a mut KeySetsBuilder, &'a mut api_key::Shared),
         problems: &'a mut Vec<Problem>,
     ) -> Self {
         let path = vec!["spec".to_owned()];
-        Self { resources, options, patterns, namespace, name, key_sets, needs: Needs::default(), path, problems }
+        Self {
+            resources,
+            options,
+            patterns,
+            namespace,
+            name,
+            key_sets,
+            api_keys,
+            needs: Needs::default(),
+            path,
+            problems,
+        }
     }
 
     /// Runs `compile` one step deeper in the document: a field name, a map key, or an index as `[0]`.

@@ -133,3 +133,95 @@ fn in_cookies<'r>(request: &'r Request, name: &str) -> Result<Cow<'r, [u8]>, Ste
         .map(Cow::Borrowed)
         .ok_or_else(not_found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Headers;
+
+    fn find(credentials: &Credentials, headers: &[(&str, &[u8])]) -> Result<String, String> {
+        let request = Request { headers: Headers::from_pairs(headers.iter().copied()), ..Request::default() };
+        let found = credentials.find(&request);
+        found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).map_err(|error| error.reason)
+    }
+
+    fn ok(text: &str) -> Result<String, String> {
+        Ok(text.to_owned())
+    }
+
+    fn absent() -> Result<String, String> {
+        Err("credential not found".to_owned())
+    }
+
+    #[test]
+    fn the_prefix_is_compared_as_written_and_followed_by_one_space() {
+        let bearer = Credentials::AuthorizationHeader { prefix: "Bearer".to_owned() };
+        for (value, expected) in [
+            ("Bearer abc", ok("abc")),
+            ("Bearer  abc", ok(" abc")),
+            ("Bearer abc ", ok("abc ")),
+            ("Bearer ", ok("")),
+            ("bearer abc", absent()),
+            ("Bearer", absent()),
+            ("Bearerabc", absent()),
+            ("Basic abc", absent()),
+        ] {
+            assert_eq!(find(&bearer, &[("authorization", value.as_bytes())]), expected, "{value}");
+        }
+        assert_eq!(find(&bearer, &[]), absent());
+    }
+
+    #[test]
+    fn a_credential_header_that_is_there_twice_is_no_credential() {
+        let bearer = Credentials::AuthorizationHeader { prefix: "Bearer".to_owned() };
+        let twice: &[(&str, &[u8])] = &[("authorization", b"Bearer a"), ("authorization", b"Bearer a")];
+        assert_eq!(find(&bearer, twice), Err("the header `authorization` is there more than once".to_owned()));
+    }
+
+    #[test]
+    fn a_custom_header_is_taken_whole() {
+        let header = Credentials::CustomHeader { name: "X-Key".to_owned(), lower: "x-key".to_owned() };
+        assert_eq!(find(&header, &[("x-key", b" a b\xff")]), ok(" a b\u{fffd}"));
+        assert_eq!(find(&header, &[("x-key", b"")]), ok(""));
+        assert_eq!(find(&header, &[("x-key2", b"a")]), absent());
+    }
+
+    #[test]
+    fn a_query_parameter_is_decoded_as_a_form() {
+        let parameter = Credentials::QueryString("key".to_owned());
+        for (path, expected) in [
+            ("/a?key=v", ok("v")),
+            ("/a?x=1&key=a%20b+c&key=second", ok("a b c")),
+            ("/a?k%65y=v", ok("v")),
+            ("/a?key=a?b=c", ok("a?b=c")),
+            ("/a?key=v#key=w", ok("v")),
+            ("/a?key=", absent()),
+            ("/a?key", absent()),
+            ("/a?key=a;b", absent()),
+            ("/a?KEY=v", absent()),
+            ("/a#?key=v", absent()),
+            ("/key=v", absent()),
+            ("", absent()),
+        ] {
+            assert_eq!(find(&parameter, &[(":path", path.as_bytes())]), expected, "{path}");
+        }
+        assert_eq!(find(&parameter, &[]), absent());
+    }
+
+    #[test]
+    fn a_cookie_is_taken_verbatim() {
+        let cookie = Credentials::Cookie("key".to_owned());
+        for (value, expected) in [
+            ("key=v", ok("v")),
+            ("a=1; key=\"x=y\" ;b=2", ok("\"x=y\"")),
+            ("key=first; key=second", ok("first")),
+            ("key=", ok("")),
+            ("Key=v", absent()),
+            ("monkey=v", absent()),
+            ("key", absent()),
+        ] {
+            assert_eq!(find(&cookie, &[("cookie", value.as_bytes())]), expected, "{value}");
+        }
+        assert_eq!(find(&cookie, &[("cookie", b"a=1"), ("cookie", b"key=v")]), ok("v"));
+    }
+}

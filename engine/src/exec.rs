@@ -110,3 +110,80 @@ pub async fn each<F: Future, B>(
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::keys::KeySetId;
+
+    async fn ask(calls: &Calls, key_set: u32) -> Result<Reply, CallError> {
+        calls.ask(Question::RefreshKeys(KeySetId(key_set)), Duration::from_secs(1)).await
+    }
+
+    #[test]
+    fn a_task_stops_at_a_question_and_goes_on_with_the_reply() {
+        let calls = Rc::new(Calls::default());
+        let mut task = Task::new({
+            let calls = Rc::clone(&calls);
+            async move { (ask(&calls, 1).await, ask(&calls, 2).await) }
+        });
+        assert!(task.poll().is_pending());
+        assert_eq!(calls.take_unsent().len(), 1);
+        calls.reply(CallId(7), Ok(Reply::KeysRefreshed));
+        assert!(task.poll().is_pending(), "a reply to a call that was never made changes nothing");
+        calls.reply(CallId(0), Ok(Reply::KeysRefreshed));
+        assert!(task.poll().is_pending());
+        calls.reply(CallId(1), Err(CallError::Timeout));
+        assert_eq!(task.poll(), Poll::Ready((Ok(Reply::KeysRefreshed), Err(CallError::Timeout))));
+    }
+
+    #[test]
+    fn one_session_cannot_call_without_end() {
+        let calls = Rc::new(Calls::default());
+        let mut task = Task::new({
+            let calls = Rc::clone(&calls);
+            async move {
+                let asking = (0..=MAX_CALLS).map(|index| ask(&calls, index));
+                let refused =
+                    |reply| if let Err(error) = reply { ControlFlow::Break(error) } else { ControlFlow::Continue(()) };
+                each(asking, refused).await
+            }
+        });
+        assert!(matches!(task.poll(), Poll::Ready(ControlFlow::Break(CallError::Failed(_)))));
+    }
+
+    #[test]
+    fn each_runs_all_at_once_and_ends_with_the_first_break() {
+        let calls = Rc::new(Calls::default());
+        let mut task = Task::new({
+            let calls = Rc::clone(&calls);
+            async move {
+                let asking = [1, 2].into_iter().map(|key_set| {
+                    let calls = &calls;
+                    async move { ask(calls, key_set).await.map(|_| key_set) }
+                });
+                each(asking, |reply| reply.map_or(ControlFlow::Continue(()), ControlFlow::Break)).await
+            }
+        });
+        assert!(task.poll().is_pending());
+        assert_eq!(calls.take_unsent().len(), 2, "both are under way together");
+        calls.reply(CallId(1), Ok(Reply::KeysRefreshed));
+        assert_eq!(task.poll(), Poll::Ready(ControlFlow::Break(2)));
+    }
+
+    #[test]
+    fn each_does_not_start_what_a_break_makes_needless() {
+        let mut started = 0;
+        let futures = [1, 2, 3].into_iter().inspect(|_| started += 1).map(|value| async move { value });
+        let mut first =
+            Box::pin(each(
+                futures,
+                |value| if value == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) },
+            ));
+        assert!(first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+        drop(first);
+        assert_eq!(started, 2);
+    }
+}

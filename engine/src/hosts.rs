@@ -4,6 +4,10 @@ use std::collections::HashMap;
 
 use sidegate_config::HostPort;
 
+/// A name of DNS has at most 253 characters (RFC 1035 section 2.3.4), a port 5; no longer host can have an entry, and
+/// none may cost time by its many dots.
+const MAX_HOST: usize = 259;
+
 /// A table of hosts. Names are compared in lower case.
 #[derive(Debug)]
 pub struct Hosts<T> {
@@ -25,7 +29,10 @@ impl<T> Hosts<T> {
     /// Why it is no host; the text goes on after the host's name.
     pub fn insert(&mut self, host: &str, value: T) -> Result<(), &'static str> {
         let host = host.to_ascii_lowercase();
-        if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
+        if host.is_empty()
+            || host.len() > MAX_HOST
+            || host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/')
+        {
             return Err("is no host name: write `host`, `host:port`, `*.suffix` or `*`");
         }
         match host.strip_prefix('*') {
@@ -46,14 +53,19 @@ impl<T> Hosts<T> {
     /// suffix wins, and an exact name over all.
     #[must_use]
     pub fn find(&self, host: &str, port: HostPort) -> Option<&T> {
+        if host.len() > MAX_HOST {
+            return self.catch_all();
+        }
         let host = host.to_ascii_lowercase();
         let name = without_port(&host);
         match port {
-            HostPort::ExactFirst => (self.exact.get(&host).or_else(|| self.exact.get(name)))
-                .or_else(|| self.by_suffix(&host))
-                .or_else(|| self.by_suffix(name)),
+            HostPort::ExactFirst => {
+                let exact = self.exact.get(&host).or_else(|| self.exact.get(name));
+                exact.or_else(|| self.by_suffix(&host)).or_else(|| self.by_suffix(name)).or_else(|| self.catch_all())
+            }
             HostPort::Authorino => {
-                let find = |host: &str| self.exact.get(host).or_else(|| self.by_suffix(host));
+                let find =
+                    |host: &str| self.exact.get(host).or_else(|| self.by_suffix(host)).or_else(|| self.catch_all());
                 find(&host).or_else(|| find(name))
             }
         }
@@ -64,7 +76,12 @@ impl<T> Hosts<T> {
             return None;
         }
         let parents = host.match_indices('.').map(|(dot, _)| host.get(dot.saturating_add(1)..).unwrap_or(""));
-        std::iter::once(host).chain(parents).chain(std::iter::once("")).find_map(|suffix| self.wildcard.get(suffix))
+        let suffixes = std::iter::once(host).chain(parents);
+        suffixes.filter(|suffix| !suffix.is_empty()).find_map(|suffix| self.wildcard.get(suffix))
+    }
+
+    fn catch_all(&self) -> Option<&T> {
+        self.wildcard.get("")
     }
 }
 
@@ -77,5 +94,71 @@ fn without_port(host: &str) -> &str {
             name
         }
         _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(hosts: &[&'static str]) -> Hosts<&'static str> {
+        let mut table = Hosts::default();
+        for host in hosts {
+            table.insert(host, *host).unwrap();
+        }
+        table
+    }
+
+    #[test]
+    fn exact_names_win_over_wildcards_and_longer_suffixes_over_shorter() {
+        let table = table(&["*", "*.acme.com", "api.acme.com", "*.eu.acme.com", "other.com:8443", "[::1]"]);
+        for (host, expected) in [
+            ("api.acme.com", "api.acme.com"),
+            ("API.Acme.com", "api.acme.com"),
+            ("x.api.acme.com", "*.acme.com"),
+            ("acme.com", "*.acme.com"),
+            ("a.b.eu.acme.com", "*.eu.acme.com"),
+            ("eu.acme.com", "*.eu.acme.com"),
+            ("notacme.com", "*"),
+            ("other.com:8443", "other.com:8443"),
+            ("other.com:9443", "*"),
+            ("other.com", "*"),
+            ("[::1]:80", "[::1]"),
+            ("", "*"),
+        ] {
+            assert_eq!(table.find(host, HostPort::ExactFirst), Some(&expected), "{host}");
+        }
+    }
+
+    #[test]
+    fn the_port_is_looked_at_before_wildcards_unless_the_operator_wants_authorinos_order() {
+        let table = table(&["*", "api.acme.com", "*.pets.com", "*.cats.com:80"]);
+        for (host, exact_first, authorino) in [
+            ("api.acme.com:8080", "api.acme.com", "*"),
+            ("api.acme.com", "api.acme.com", "api.acme.com"),
+            ("dogs.pets.com:80", "*.pets.com", "*"),
+            ("tom.cats.com:80", "*.cats.com:80", "*.cats.com:80"),
+        ] {
+            assert_eq!(table.find(host, HostPort::ExactFirst), Some(&exact_first), "{host}");
+            assert_eq!(table.find(host, HostPort::Authorino), Some(&authorino), "{host}");
+        }
+    }
+
+    #[test]
+    fn unknown_hosts_have_no_entry() {
+        let table = table(&["api.acme.com", "*.io", "host.com:8080"]);
+        for host in ["acme.com", "x.api.acme.com", "host.com", "host.com:9090", "api.acme.com.", "::1", ":80", "."] {
+            assert_eq!(table.find(host, HostPort::ExactFirst), None, "{host}");
+        }
+        assert_eq!(table.find(&format!("{}.io", "a.".repeat(200)), HostPort::ExactFirst), None, "too long for a name");
+        assert_eq!(table.find("io", HostPort::ExactFirst), Some(&"*.io"));
+        assert_eq!(table.find("api.acme.com:443", HostPort::ExactFirst), Some(&"api.acme.com"));
+    }
+
+    #[test]
+    fn what_never_matches_is_no_host() {
+        for host in ["", "foo.*.org", "*foo.org", "*.", "**", "*.a.*", "a b", "http://a", "a/b"] {
+            assert!(Hosts::default().insert(host, ()).is_err(), "{host}");
+        }
     }
 }

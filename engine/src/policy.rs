@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sidegate_config::{self as config, AuthConfigWhenError, Document, Documents, HostOverride, Options, Problem};
 
-use crate::authentication::Authentication;
+use crate::authentication::{Authentication, api_key};
 use crate::authorization::Authorization;
 use crate::compile::Compiler;
 use crate::crypto::{RustCrypto, Verifier};
@@ -77,9 +77,11 @@ impl Policy {
         }
         let resources = Resources::new(secrets, &mut problems);
         let mut key_sets = KeySetsBuilder::new(&settings.upstreams);
+        let mut api_keys = api_key::Shared::default();
         let mut hosts = HostTable::default();
         for document in &auth_configs {
-            let compiled = AuthConfig::compile(document, &resources, &settings.options, &mut key_sets, &mut problems);
+            let shared = (&mut key_sets, &mut api_keys);
+            let compiled = AuthConfig::compile(document, &resources, &settings.options, shared, &mut problems);
             hosts.add(document, &Rc::new(compiled), &mut problems);
         }
         if problems.is_empty() {
@@ -154,7 +156,7 @@ impl AuthConfig {
         document: &config::AuthConfig,
         resources: &Resources,
         options: &Options,
-        key_sets: &mut KeySetsBuilder,
+        shared: (&mut KeySetsBuilder, &mut api_key::Shared),
         problems: &mut Vec<Problem>,
     ) -> Self {
         let config::AuthConfig { api_version: _, kind: _, metadata, spec } = document;
@@ -169,7 +171,7 @@ impl AuthConfig {
             callbacks,
         } = spec;
         let name = (metadata.namespace.as_str(), metadata.name.as_str());
-        let compiler = &mut Compiler::new(name, patterns, resources, options, key_sets, problems);
+        let compiler = &mut Compiler::new(name, patterns, resources, options, shared, problems);
         for (field, rules) in [("metadata", external_metadata), ("callbacks", callbacks)] {
             for rule in rules.keys() {
                 compiler.at(field, |compiler| compiler.at(rule, |compiler| compiler.missing(field)));

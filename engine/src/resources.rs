@@ -1,6 +1,6 @@
 //! Documents that other documents refer to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,6 +11,8 @@ use sidegate_config::{LabelOperator, LabelSelector, LabelSelectorRequirement, Pr
 pub struct Resources {
     /// In document order.
     secrets: Vec<DecodedSecret>,
+    /// Positions in `secrets` by label, so that a selector looks at few of them.
+    by_label: HashMap<(String, String), Vec<usize>>,
 }
 
 /// A Secret with its entries decoded.
@@ -45,7 +47,13 @@ impl Resources {
                 }
             }
         }
-        Self { secrets: decoded }
+        let mut by_label: HashMap<_, Vec<usize>> = HashMap::new();
+        for (index, secret) in decoded.iter().enumerate() {
+            for label in secret.document.metadata.labels.clone() {
+                by_label.entry(label).or_default().push(index);
+            }
+        }
+        Self { secrets: decoded, by_label }
     }
 
     /// The Secrets of a namespace (`None`: of all) whose labels fit, in document order.
@@ -54,7 +62,15 @@ impl Resources {
         namespace: Option<&'a str>,
         selector: &'a LabelSelector,
     ) -> impl Iterator<Item = &'a DecodedSecret> {
-        self.secrets.iter().filter(move |secret| {
+        let labelled = selector.match_labels.iter().map(|(key, value)| {
+            self.by_label.get(&(key.clone(), value.clone())).map(Vec::as_slice).unwrap_or_default()
+        });
+        let fewest = labelled.min_by_key(|positions| positions.len());
+        let candidates: Box<dyn Iterator<Item = &DecodedSecret>> = match fewest {
+            Some(positions) => Box::new(positions.iter().filter_map(|position| self.secrets.get(*position))),
+            None => Box::new(self.secrets.iter()),
+        };
+        candidates.filter(move |secret| {
             namespace.is_none_or(|namespace| secret.document.metadata.namespace == namespace)
                 && selects(selector, &secret.document.metadata.labels)
         })
@@ -91,4 +107,75 @@ pub fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> b
                 LabelOperator::DoesNotExist => label.is_none(),
             }
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sidegate_config::ObjectMeta;
+
+    fn secret(namespace: &str, name: &str, labels: &[(&str, &str)]) -> Secret {
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let metadata =
+            ObjectMeta { name: name.to_owned(), namespace: namespace.to_owned(), labels, ..Default::default() };
+        Secret { metadata, ..Default::default() }
+    }
+
+    fn selector(labels: &[(&str, &str)], expressions: &[(&str, LabelOperator, &[&str])]) -> LabelSelector {
+        LabelSelector {
+            match_labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            match_expressions: (expressions.iter())
+                .map(|(key, operator, values)| LabelSelectorRequirement {
+                    key: (*key).to_owned(),
+                    operator: *operator,
+                    values: values.iter().map(|value| (*value).to_owned()).collect(),
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn selectors_mean_what_they_mean_in_kubernetes() {
+        use LabelOperator::{DoesNotExist, Exists, In, NotIn};
+        let secrets = [
+            secret("a", "gold", &[("tier", "gold"), ("app", "x")]),
+            secret("a", "tin", &[("tier", "tin")]),
+            secret("b", "gold", &[("tier", "gold")]),
+            secret("a", "bare", &[]),
+        ];
+        let resources = Resources::new(secrets, &mut Vec::new());
+        for (namespace, selector, expected) in [
+            (Some("a"), selector(&[], &[]), "a/gold a/tin a/bare"),
+            (None, selector(&[("tier", "gold")], &[]), "a/gold b/gold"),
+            (Some("b"), selector(&[("tier", "gold")], &[]), "b/gold"),
+            (None, selector(&[("tier", "gold"), ("app", "x")], &[]), "a/gold"),
+            (None, selector(&[("tier", "gold"), ("app", "y")], &[]), ""),
+            (None, selector(&[], &[("tier", In, &["tin", "gold"])]), "a/gold a/tin b/gold"),
+            (None, selector(&[], &[("tier", NotIn, &["gold"])]), "a/tin a/bare"),
+            (None, selector(&[], &[("tier", DoesNotExist, &[])]), "a/bare"),
+            (Some("a"), selector(&[("tier", "gold")], &[("app", Exists, &[])]), "a/gold"),
+        ] {
+            let selected = resources
+                .secrets(namespace, &selector)
+                .map(|secret| format!("{}/{}", secret.document.metadata.namespace, secret.document.metadata.name));
+            assert_eq!(selected.collect::<Vec<_>>().join(" "), expected, "{selector:?}");
+        }
+    }
+
+    #[test]
+    fn entries_are_decoded_and_damaged_ones_reported_without_their_value() {
+        let mut document = secret("a", "s", &[]);
+        document.data = BTreeMap::from([("good".into(), "aGk=".into()), ("bad".into(), "s3cret!".into())]);
+        document.string_data = BTreeMap::from([("text".into(), "plain".into()), ("empty".into(), String::new())]);
+        let mut problems = Vec::new();
+        let resources = Resources::new([document], &mut problems);
+        let everything = selector(&[], &[]);
+        let secret = resources.secrets(None, &everything).next().unwrap();
+        assert_eq!(secret.entry("good"), Some(b"hi".as_slice()));
+        assert_eq!(secret.entry("text"), Some(b"plain".as_slice()));
+        assert_eq!(secret.entry("empty"), None);
+        assert_eq!(problems.len(), 1);
+        assert_eq!((problems[0].document.as_str(), problems[0].path.as_str()), ("Secret a/s", "data.bad"));
+        assert!(!problems[0].to_string().contains("s3cret"));
+    }
 }

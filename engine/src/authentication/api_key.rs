@@ -1,11 +1,11 @@
 //! `apiKey`: keys kept in Secrets, looked up by their digest.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use sidegate_config::{self as config, ApiKeySpec, Secret};
+use sidegate_config::{self as config, ApiKeySpec, LabelSelector, Secret};
 use subtle::ConstantTimeEq as _;
 
 use crate::compile::Compiler;
@@ -18,9 +18,14 @@ use crate::session::Cx;
 #[derive(Debug)]
 pub struct ApiKey {
     credentials: Credentials,
-    /// By SHA-256 of the key, so that the time of a look-up tells nothing of any key.
-    identities: HashMap<[u8; 32], Rc<Value>>,
+    identities: Rc<Identities>,
 }
+
+/// Identities by SHA-256 of their key, so that the time of a look-up tells nothing of any key.
+pub type Identities = HashMap<[u8; 32], Rc<Value>>;
+
+/// The keys of each selector in use; rules with the same one share them.
+pub type Shared = BTreeMap<(Option<String>, LabelSelector), Rc<Identities>>;
 
 impl ApiKey {
     pub(super) fn compile(
@@ -30,18 +35,15 @@ impl ApiKey {
     ) -> Self {
         let ApiKeySpec { selector, all_namespaces } = spec;
         let namespace = (!all_namespaces).then_some(compiler.namespace);
-        let resources = compiler.resources;
-        let mut identities = HashMap::new();
-        for secret in resources.secrets(namespace, selector) {
-            match digest(secret) {
-                Some(Ok(digest)) => drop(identities.insert(digest, Rc::new(identity(&secret.document)))),
-                Some(Err(message)) => {
-                    let config::ObjectMeta { namespace, name, .. } = &secret.document.metadata;
-                    compiler.problem(format!("Secret `{namespace}/{name}`: {message}"));
-                }
-                None => {}
+        let shared = (namespace.map(str::to_owned), selector.clone());
+        let identities = match compiler.api_keys.get(&shared) {
+            Some(identities) => Rc::clone(identities),
+            None => {
+                let identities = Rc::new(identities(namespace, selector, compiler));
+                compiler.api_keys.insert(shared, Rc::clone(&identities));
+                identities
             }
-        }
+        };
         Self { credentials: Credentials::compile(placement, compiler), identities }
     }
 
@@ -57,6 +59,22 @@ impl ApiKey {
             _ => Err(StepError::denied("the API Key provided is invalid".to_owned())),
         }
     }
+}
+
+fn identities(namespace: Option<&str>, selector: &LabelSelector, compiler: &mut Compiler<'_>) -> Identities {
+    let resources = compiler.resources;
+    let mut identities = Identities::new();
+    for secret in resources.secrets(namespace, selector) {
+        match digest(secret) {
+            Some(Ok(digest)) => drop(identities.insert(digest, Rc::new(identity(&secret.document)))),
+            Some(Err(message)) => {
+                let config::ObjectMeta { namespace, name, .. } = &secret.document.metadata;
+                compiler.problem(format!("Secret `{namespace}/{name}`: {message}"));
+            }
+            None => {}
+        }
+    }
+    identities
 }
 
 /// The digest of a Secret's key, given as the key itself or in hex; none if the Secret has neither.

@@ -17,7 +17,7 @@ use crate::trace::Stage;
 use crate::verdict::DenialStatus;
 
 mod anonymous;
-mod api_key;
+pub mod api_key;
 mod extension;
 mod jwt;
 mod plain;

@@ -61,3 +61,26 @@ fn go_print(value: &Value) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_that_route_or_frame_cannot_be_set() {
+        for name in [":path", ":authority", "host", "content-length", "transfer-encoding", "", "a b", "x\n", "ü"] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+        for name in ["x-user", "authorization", "cookie", "x_y.z"] {
+            assert_eq!(check_name(name), Ok(()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_value_cannot_smuggle_a_line() {
+        assert!(!is_value("a\r\nx-admin: true"));
+        assert!(!is_value("a\0"));
+        assert!(is_value("a\tb ü"));
+        assert_eq!(to_value("a\r\nb\u{7f}"), "a  b ");
+    }
+}
