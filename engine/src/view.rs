@@ -1,12 +1,17 @@
 //! The Authorization JSON: a view of request and results so far, resolved on demand.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde_json::Value;
 
-use crate::request::Request;
+use crate::request::{Needs, Request};
 use crate::time::Timestamp;
+
+mod metadata;
+mod target;
+mod tree;
 
 /// Results of the pipeline so far: `auth` of the Authorization JSON.
 #[derive(Debug, Clone, Default)]
@@ -14,12 +19,15 @@ pub struct Auth {
     /// `auth.identity`.
     pub identity: Option<Rc<Value>>,
     /// `auth.metadata.<name>`.
-    pub metadata: BTreeMap<Rc<str>, Rc<Value>>,
+    pub metadata: Results,
     /// `auth.authorization.<name>`; the ones that granted.
-    pub authorization: BTreeMap<Rc<str>, Rc<Value>>,
+    pub authorization: Results,
     /// `auth.response.<name>`.
-    pub response: BTreeMap<Rc<str>, Rc<Value>>,
+    pub response: Results,
 }
+
+/// Results by the name of the rule.
+pub type Results = BTreeMap<Rc<str>, Rc<Value>>;
 
 /// What expressions can see. Cheap to clone, and unchanged by what happens after it was taken.
 #[derive(Debug, Clone)]
@@ -38,5 +46,80 @@ impl View {
     pub fn with_identity(mut self, identity: Rc<Value>) -> Self {
         Rc::make_mut(&mut self.auth).identity = Some(identity);
         self
+    }
+
+    /// What is at a path of plain member names, the first of which is a root: `context`, `metadata`, `request`, `source`,
+    /// `destination` or `auth`. Only what is asked for is read and built. Lists have no members.
+    #[must_use]
+    pub fn get<S: AsRef<str>>(&self, path: &[S]) -> Option<Cow<'_, Value>> {
+        let (place, rest) = Place::find(path)?;
+        rest.iter().try_fold(place.read(self)?, |value, name| member(value, name.as_ref()))
+    }
+
+    /// One root, built whole.
+    #[must_use]
+    pub fn root(&self, name: &str) -> Option<Value> {
+        self.get(&[name]).map(Cow::into_owned)
+    }
+
+    fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.request.headers.text(name)
+    }
+}
+
+/// The member of an object.
+fn member<'a>(value: Cow<'a, Value>, name: &str) -> Option<Cow<'a, Value>> {
+    match value {
+        Cow::Borrowed(value) => value.get(name).map(Cow::Borrowed),
+        Cow::Owned(Value::Object(mut members)) => members.remove(name).map(Cow::Owned),
+        Cow::Owned(_) => None,
+    }
+}
+
+/// A place in the Authorization JSON: found once, when an expression is compiled, and read for each request.
+#[derive(Debug, Clone)]
+pub struct Place {
+    node: &'static tree::Node,
+    /// The member's name, in an object whose members nobody knows beforehand.
+    name: Option<String>,
+}
+
+impl Place {
+    /// The whole.
+    pub const ROOT: Self = Self { node: &tree::ROOT, name: None };
+
+    /// Follows a path of member names as far as the shape of the Authorization JSON is known; the names that are left lead
+    /// on within the value read there. `None`: nothing can ever be at this path.
+    pub fn find<S: AsRef<str>>(path: &[S]) -> Option<(Self, &[S])> {
+        let mut node = &tree::ROOT;
+        let mut rest = path;
+        while let Some((name, after)) = rest.split_first() {
+            match node {
+                tree::Node::Object(members) | tree::Node::Optional(members) => {
+                    node = members.iter().find(|(known, _)| *known == name.as_ref()).map(|(_, node)| node)?;
+                    rest = after;
+                }
+                tree::Node::Headers | tree::Node::FilterMetadata | tree::Node::Results(_) => {
+                    return Some((Self { node, name: Some(name.as_ref().to_owned()) }, after));
+                }
+                tree::Node::Value(..) | tree::Node::Identity => break,
+            }
+        }
+        Some((Self { node, name: None }, rest))
+    }
+
+    /// The attributes that must be at hand to read it.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        self.node.needs()
+    }
+
+    /// What is there.
+    #[must_use]
+    pub fn read<'a>(&self, view: &'a View) -> Option<Cow<'a, Value>> {
+        match &self.name {
+            Some(name) => self.node.read_member(view, name),
+            None => self.node.read(view),
+        }
     }
 }

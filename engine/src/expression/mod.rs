@@ -9,8 +9,15 @@ use sidegate_config::ValueOrSelector;
 use crate::compile::Compiler;
 use crate::view::View;
 
+#[cfg(feature = "cel")]
+pub mod cel;
 pub mod condition;
+pub mod selector;
+pub mod template;
 pub mod text;
+
+use selector::Selector;
+use template::Template;
 
 /// An expression that could not be evaluated: why, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +34,45 @@ impl fmt::Display for EvalError {
 pub enum Dynamic {
     /// A fixed value.
     Fixed(Value),
+    /// What a path leads to.
+    Selector(Selector),
+    /// Text with placeholders.
+    Template(Template),
+    /// What CEL computes.
+    #[cfg(feature = "cel")]
+    Cel(cel::Program),
 }
 
 impl Dynamic {
-    /// Compiles; problems go to the compiler.
-    pub fn compile(_source: &ValueOrSelector, _compiler: &mut Compiler<'_>) -> Self {
-        todo!()
+    /// Compiles; problems go to the compiler. `expression` wins over `selector`, and that over `value`.
+    pub fn compile(source: &ValueOrSelector, compiler: &mut Compiler<'_>) -> Self {
+        let ValueOrSelector { value, selector, expression } = source;
+        let given = |text: &'_ Option<String>| text.clone().filter(|text| !text.is_empty());
+        match (given(expression), given(selector)) {
+            (Some(source), _) => compiler.at("expression", |compiler| Self::compile_cel(&source, compiler)),
+            (None, Some(source)) => compiler.at("selector", |compiler| Self::compile_selector(&source, compiler)),
+            (None, None) => Self::Fixed(value.clone().unwrap_or_default()),
+        }
+    }
+
+    /// Compiles what stands in a field named `selector`: a path, or a template.
+    pub fn compile_selector(source: &str, compiler: &mut Compiler<'_>) -> Self {
+        if template::is_template(source) {
+            Self::Template(Template::compile(source, compiler))
+        } else {
+            Self::Selector(Selector::compile(source, compiler))
+        }
+    }
+
+    #[cfg(feature = "cel")]
+    fn compile_cel(source: &str, compiler: &mut Compiler<'_>) -> Self {
+        Self::Cel(cel::Program::compile(source, compiler))
+    }
+
+    #[cfg(not(feature = "cel"))]
+    fn compile_cel(_source: &str, compiler: &mut Compiler<'_>) -> Self {
+        compiler.missing("cel");
+        Self::Fixed(Value::Null)
     }
 
     /// Compiles the values of a map, each at its key.
@@ -50,15 +90,27 @@ impl Dynamic {
     ///
     /// # Errors
     /// CEL's run-time errors.
-    pub fn value(&self, _view: &View) -> Result<Value, EvalError> {
-        todo!()
+    pub fn value(&self, view: &View) -> Result<Value, EvalError> {
+        Ok(match self {
+            Self::Fixed(value) => value.clone(),
+            Self::Selector(selector) => selector.value(view),
+            Self::Template(template) => Value::String(template.text(view)),
+            #[cfg(feature = "cel")]
+            Self::Cel(program) => program.value(view)?,
+        })
     }
 
     /// The value as text: strings as they are, null as nothing, everything else as JSON.
     ///
     /// # Errors
     /// CEL's run-time errors.
-    pub fn text(&self, _view: &View) -> Result<String, EvalError> {
-        todo!()
+    pub fn text(&self, view: &View) -> Result<String, EvalError> {
+        Ok(match self {
+            Self::Fixed(value) => text::stringify(value),
+            Self::Selector(selector) => selector.text(view),
+            Self::Template(template) => template.text(view),
+            #[cfg(feature = "cel")]
+            Self::Cel(program) => text::stringify(&program.value(view)?),
+        })
     }
 }

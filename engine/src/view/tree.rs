@@ -1,0 +1,282 @@
+//! The shape of the Authorization JSON: what is where, and from what it is read.
+//!
+//! As Go's `omitempty` has it, empty texts, zeros and empty objects are absent, except where the table says `Object`.
+
+use std::borrow::Cow;
+
+use percent_encoding::{AsciiSet, utf8_percent_encode};
+use serde_json::{Map, Value};
+
+use super::{Auth, Results, View, metadata, target};
+use crate::request::{Attribute, Needs};
+
+/// A node of the tree.
+#[derive(Debug)]
+pub enum Node {
+    /// An object that is always there.
+    Object(&'static [Member]),
+    /// An object that is absent if it has no members.
+    Optional(&'static [Member]),
+    /// A value, and the attributes that it is read from.
+    Value(fn(&View) -> Option<Value>, &'static [Attribute]),
+    /// `auth.identity`.
+    Identity,
+    /// Results of rules.
+    Results(fn(&Auth) -> &Results),
+    /// Request headers by their lower-case names.
+    Headers,
+    /// Envoy's dynamic metadata by namespace.
+    FilterMetadata,
+}
+
+type Member = (&'static str, Node);
+
+impl Node {
+    /// What is here, whole.
+    pub fn read<'a>(&self, view: &'a View) -> Option<Cow<'a, Value>> {
+        match self {
+            Self::Object(members) => Some(Cow::Owned(Value::Object(whole(members, view)))),
+            Self::Optional(members) => object(whole(members, view)),
+            Self::Value(read, _) => read(view).map(Cow::Owned),
+            Self::Identity => view.auth.identity.as_deref().map(Cow::Borrowed),
+            Self::Results(results) => {
+                let results = results(&view.auth).iter();
+                object(results.map(|(name, value)| (name.to_string(), Value::clone(value))).collect())
+            }
+            Self::Headers => {
+                let names = view.request.headers.iter().map(|(name, _)| String::from_utf8_lossy(name));
+                object(names.filter_map(|name| Some((name.to_string(), header(view, &name)?))).collect())
+            }
+            Self::FilterMetadata => {
+                view.request.attributes.bytes(Attribute::Metadata).and_then(metadata::all).map(Cow::Owned)
+            }
+        }
+    }
+
+    /// One member of an object whose members nobody knows beforehand.
+    pub fn read_member<'a>(&self, view: &'a View, name: &str) -> Option<Cow<'a, Value>> {
+        match self {
+            Self::Results(results) => results(&view.auth).get(name).map(|value| Cow::Borrowed(value.as_ref())),
+            Self::Headers => header(view, name).map(Cow::Owned),
+            Self::FilterMetadata => {
+                let bytes = view.request.attributes.bytes(Attribute::Metadata)?;
+                metadata::namespace(bytes, name).map(Cow::Owned)
+            }
+            Self::Object(_) | Self::Optional(_) | Self::Value(..) | Self::Identity => None,
+        }
+    }
+
+    /// The attributes that must be at hand to read it whole.
+    pub fn needs(&self) -> Needs {
+        let mut needs = Needs::default();
+        match self {
+            Self::Object(members) | Self::Optional(members) => {
+                members.iter().for_each(|(_, node)| needs.extend(node.needs()));
+            }
+            Self::Value(_, attributes) => attributes.iter().for_each(|attribute| needs.add(*attribute)),
+            Self::FilterMetadata => needs.add(Attribute::Metadata),
+            Self::Identity | Self::Results(_) | Self::Headers => {}
+        }
+        needs
+    }
+}
+
+fn whole(members: &[Member], view: &View) -> Map<String, Value> {
+    let members = members.iter().filter_map(|(name, node)| Some(((*name).to_owned(), node.read(view)?.into_owned())));
+    members.collect()
+}
+
+fn object<'a>(members: Map<String, Value>) -> Option<Cow<'a, Value>> {
+    (!members.is_empty()).then(|| Cow::Owned(Value::Object(members)))
+}
+
+use Node::{FilterMetadata, Headers, Identity, Object, Optional, Value as Read};
+
+/// The whole.
+pub static ROOT: Node = Object(&[
+    ("context", CONTEXT),
+    ("metadata", METADATA),
+    (
+        "request",
+        Object(&[
+            ("id", Read(|view| text(view.header("x-request-id")), &[])),
+            ("time", TIME),
+            ("protocol", PROTOCOL),
+            ("scheme", SCHEME),
+            ("host", HOST),
+            ("method", METHOD),
+            ("path", PATH),
+            ("url_path", Read(|view| with_path(view, |path| text(Some(target::url_path(path)))), &[])),
+            ("query", Read(|view| with_path(view, |path| text(Some(target::query(path).into()))), &[])),
+            ("headers", Headers),
+            ("referer", Read(|view| text(view.header("referer")), &[])),
+            ("user_agent", Read(|view| text(view.header("user-agent")), &[])),
+            ("size", SIZE),
+            (
+                "grpc",
+                Optional(&[
+                    ("service", Read(|view| text(grpc(view).map(|(service, _)| service.into())), &[])),
+                    ("method", Read(|view| text(grpc(view).map(|(_, method)| method.into())), &[])),
+                ]),
+            ),
+        ]),
+    ),
+    // No `certificate`: upstream documents it here but never fills it.
+    ("source", Object(&[("address", SOURCE_ADDRESS), ("port", SOURCE_PORT), ("principal", PRINCIPAL)])),
+    ("destination", Object(&[("address", DESTINATION_ADDRESS), ("port", DESTINATION_PORT)])),
+    (
+        "auth",
+        Object(&[
+            ("identity", Identity),
+            ("metadata", Node::Results(|auth| &auth.metadata)),
+            ("authorization", Node::Results(|auth| &auth.authorization)),
+            ("response", Node::Results(|auth| &auth.response)),
+        ]),
+    ),
+]);
+
+/// `envoy.service.auth.v3.AttributeContext` as Go's `encoding/json` writes it; deprecated, and most selectors use it.
+const CONTEXT: Node = Object(&[
+    (
+        "request",
+        Object(&[
+            ("time", TIME),
+            (
+                "http",
+                Object(&[
+                    ("id", Read(|view| text(view.header("x-request-id")), &[])),
+                    ("method", METHOD),
+                    ("headers", Headers),
+                    ("path", PATH),
+                    ("host", HOST),
+                    ("scheme", SCHEME),
+                    ("protocol", PROTOCOL),
+                    ("size", SIZE),
+                ]),
+            ),
+        ]),
+    ),
+    (
+        "source",
+        Object(&[
+            (
+                "address",
+                Optional(&[(
+                    "Address",
+                    Optional(&[(
+                        "SocketAddress",
+                        Optional(&[
+                            ("address", SOURCE_ADDRESS),
+                            ("PortSpecifier", Optional(&[("PortValue", SOURCE_PORT_VALUE)])),
+                        ]),
+                    )]),
+                )]),
+            ),
+            ("principal", PRINCIPAL),
+            ("certificate", Read(certificate, &[Attribute::PeerCertificate])),
+        ]),
+    ),
+    (
+        "destination",
+        Object(&[(
+            "address",
+            Optional(&[(
+                "Address",
+                Optional(&[(
+                    "SocketAddress",
+                    Optional(&[
+                        ("address", DESTINATION_ADDRESS),
+                        ("PortSpecifier", Optional(&[("PortValue", DESTINATION_PORT_VALUE)])),
+                    ]),
+                )]),
+            )]),
+        )]),
+    ),
+    ("metadata_context", METADATA),
+    (
+        "tls_session",
+        Optional(&[(
+            "sni",
+            Read(|view| attribute(view, Attribute::RequestedServerName), &[Attribute::RequestedServerName]),
+        )]),
+    ),
+]);
+
+const METADATA: Node = Optional(&[("filter_metadata", FilterMetadata)]);
+const TIME: Node = Object(&[
+    ("seconds", Read(|view| number(view.time.secs()), &[])),
+    ("nanos", Read(|view| number(view.time.subsec_nanos()), &[])),
+]);
+const METHOD: Node = Read(|view| text(view.header(":method")), &[]);
+const PATH: Node = Read(|view| text(view.header(":path")), &[]);
+const HOST: Node = Read(|view| text(view.header(":authority").or_else(|| view.header("host"))), &[]);
+const SCHEME: Node = Read(|view| text(view.header(":scheme")), &[]);
+const PROTOCOL: Node = Read(|view| attribute(view, Attribute::Protocol), &[Attribute::Protocol]);
+const SIZE: Node = Read(size, &[Attribute::Size]);
+const PRINCIPAL: Node = Read(|view| attribute(view, Attribute::PeerUriSan), &[Attribute::PeerUriSan]);
+const SOURCE_ADDRESS: Node = Read(|view| ip(view, Attribute::SourceAddress), &[Attribute::SourceAddress]);
+const SOURCE_PORT: Node =
+    Read(|view| port(view, Attribute::SourceAddress).and_then(number), &[Attribute::SourceAddress]);
+const DESTINATION_ADDRESS: Node =
+    Read(|view| ip(view, Attribute::DestinationAddress), &[Attribute::DestinationAddress]);
+const DESTINATION_PORT: Node =
+    Read(|view| port(view, Attribute::DestinationAddress).and_then(number), &[Attribute::DestinationAddress]);
+// The only number that is there even if it is zero: Go's name for the choice has no `omitempty`.
+const SOURCE_PORT_VALUE: Node =
+    Read(|view| port(view, Attribute::SourceAddress).map(Value::from), &[Attribute::SourceAddress]);
+const DESTINATION_PORT_VALUE: Node =
+    Read(|view| port(view, Attribute::DestinationAddress).map(Value::from), &[Attribute::DestinationAddress]);
+
+fn header(view: &View, name: &str) -> Option<Value> {
+    view.header(name).map(|value| Value::String(value.into_owned()))
+}
+
+fn text(value: Option<Cow<'_, str>>) -> Option<Value> {
+    value.filter(|value| !value.is_empty()).map(|value| Value::String(value.into_owned()))
+}
+
+fn number(value: u64) -> Option<Value> {
+    (value != 0).then(|| Value::from(value))
+}
+
+fn attribute(view: &View, attribute: Attribute) -> Option<Value> {
+    text(view.request.attributes.text(attribute))
+}
+
+fn with_path<T>(view: &View, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    read(&view.header(":path")?)
+}
+
+fn size(view: &View) -> Option<Value> {
+    let size: i64 = view.request.attributes.text(Attribute::Size)?.parse().ok()?;
+    (size != 0).then(|| Value::from(size))
+}
+
+fn grpc(view: &View) -> Option<(String, String)> {
+    view.header("content-type").filter(|kind| kind.starts_with("application/grpc"))?;
+    with_path(view, target::grpc)
+}
+
+fn ip(view: &View, attribute: Attribute) -> Option<Value> {
+    let address = view.request.attributes.text(attribute)?;
+    let (ip, _) = split_address(&address)?;
+    text(Some(ip.into()))
+}
+
+fn port(view: &View, attribute: Attribute) -> Option<u64> {
+    split_address(&view.request.attributes.text(attribute)?).map(|(_, port)| port.into())
+}
+
+/// `ip:port` or `[ip]:port`; a Unix socket has neither.
+fn split_address(address: &str) -> Option<(&str, u16)> {
+    let (ip, port) = address.rsplit_once(':')?;
+    let ip = ip.strip_prefix('[').and_then(|ip| ip.strip_suffix(']')).unwrap_or(ip);
+    Some((ip, port.parse().ok()?))
+}
+
+fn certificate(view: &View) -> Option<Value> {
+    /// What Envoy escapes in a PEM.
+    const ESCAPED: AsciiSet = AsciiSet::EMPTY.add(b'\n').add(b' ').add(b'+').add(b'/').add(b'=');
+    let pem = view.request.attributes.text(Attribute::PeerCertificate)?;
+    text(Some(utf8_percent_encode(&pem, &ESCAPED).to_string().into()))
+}
