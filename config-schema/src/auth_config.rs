@@ -266,7 +266,7 @@ pub struct JwtSpec {
     #[serde(default)]
     pub ttl: i64,
     /// Milliseconds that a fetch of discovery or keys may take. Default 5000.
-    pub timeout: Option<i64>,
+    pub timeout: Option<u64>,
 }
 
 /// `x509`.

@@ -1,6 +1,20 @@
 //! From bytes to documents, with every problem and its path.
 
-use crate::{AuthConfig, Problem, Secret, Settings};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::check;
+use crate::node::Node;
+use crate::plugin_config::{Options, Settings, Upstream, Workload};
+use crate::problem::{Place, quote};
+use crate::reader::{Dialect, Finding, read};
+use crate::suggest::suggestion;
+use crate::{AuthConfig, Problem, Secret};
+
+const FORMS: &str = "give one AuthConfig, a Kubernetes `List`, or a `PluginConfig` of `sidegate.dev/v1alpha1`, as JSON";
 
 /// One resource.
 #[derive(Debug, Clone)]
@@ -25,6 +39,226 @@ pub struct Documents {
 /// # Errors
 /// Every problem found: bytes that are no JSON, kinds and versions that are not known, fields that no type knows,
 /// values of the wrong type, required fields that are missing.
-pub fn decode(_bytes: &[u8]) -> Result<Documents, Vec<Problem>> {
-    todo!()
+pub fn decode(bytes: &[u8]) -> Result<Documents, Vec<Problem>> {
+    let mut decoder = Decoder::default();
+    match parse(bytes) {
+        Ok(configuration) => decoder.configuration(configuration),
+        Err(message) => decoder.problem("configuration", &Place::Root, message),
+    }
+    if decoder.problems.is_empty() { Ok(decoder.documents) } else { Err(decoder.problems) }
+}
+
+fn parse(bytes: &[u8]) -> Result<Node<'_>, String> {
+    if bytes.trim_ascii().is_empty() {
+        return Err(format!("it is empty: {FORMS}"));
+    }
+    match Node::parse(bytes) {
+        Ok(object @ Node::Object(_)) => Ok(object),
+        Ok(other) => Err(format!("it must be an object, not {}: {FORMS}", other.kind())),
+        Err(error) => Err(format!("it is not JSON: {error}; YAML has to be converted first")),
+    }
+}
+
+/// Documents that we know, by `apiVersion` and `kind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    AuthConfig(Dialect),
+    Secret,
+    List { items: Option<Type> },
+    PluginConfig,
+}
+
+/// `apiVersion` and `kind`.
+type Type = (&'static str, &'static str);
+
+const KINDS: [(Type, Kind); 8] = [
+    (("authorino.kuadrant.io/v1beta3", "AuthConfig"), Kind::AuthConfig(Dialect::Kubernetes)),
+    (("authorino.kuadrant.io/v1beta2", "AuthConfig"), Kind::AuthConfig(Dialect::V1beta2)),
+    (("v1", "Secret"), Kind::Secret),
+    (("v1", "List"), Kind::List { items: None }),
+    (("v1", "SecretList"), Kind::List { items: Some(("v1", "Secret")) }),
+    (
+        ("authorino.kuadrant.io/v1beta3", "AuthConfigList"),
+        Kind::List { items: Some(("authorino.kuadrant.io/v1beta3", "AuthConfig")) },
+    ),
+    (
+        ("authorino.kuadrant.io/v1beta2", "AuthConfigList"),
+        Kind::List { items: Some(("authorino.kuadrant.io/v1beta2", "AuthConfig")) },
+    ),
+    (("sidegate.dev/v1alpha1", "PluginConfig"), Kind::PluginConfig),
+];
+
+/// `PluginConfig` as it is written; its resources are decoded one by one.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "the fields are there to be known, and required")]
+struct PluginConfig {
+    api_version: IgnoredAny,
+    kind: IgnoredAny,
+    resources: IgnoredAny,
+    #[serde(default)]
+    upstreams: Vec<Upstream>,
+    workload: Option<Workload>,
+    #[serde(default)]
+    options: Options,
+}
+
+#[derive(Default)]
+struct Decoder {
+    documents: Documents,
+    problems: Vec<Problem>,
+    /// Kind, namespace and name of the resources so far.
+    names: BTreeSet<String>,
+}
+
+impl Decoder {
+    fn problem(&mut self, document: &str, place: &Place<'_>, message: impl Into<String>) {
+        self.problems.push(Problem { document: document.to_owned(), path: place.to_string(), message: message.into() });
+    }
+
+    fn configuration(&mut self, node: Node<'_>) {
+        match identify(&node, None) {
+            Ok(Kind::PluginConfig) => self.plugin_config(node),
+            Ok(Kind::List { items }) => self.list("List", &Place::Root, node, items),
+            Ok(kind) => self.resource("configuration", &Place::Root, &node, kind),
+            Err((path, message)) => self.problem("configuration", &Place::Member(&Place::Root, path), message),
+        }
+        let any = self.documents.resources.iter().any(|document| matches!(document, Document::AuthConfig(_)));
+        if !any && self.problems.is_empty() {
+            self.problem(
+                "configuration",
+                &Place::Root,
+                "there is no AuthConfig in it, so every request would be denied",
+            );
+        }
+    }
+
+    fn plugin_config(&mut self, node: Node<'_>) {
+        match read(&node, Dialect::Ours) {
+            Ok(PluginConfig { upstreams, workload, options, .. }) => {
+                self.documents.settings = Settings { upstreams, workload, options };
+                self.findings("PluginConfig", "", check::settings(&self.documents.settings));
+            }
+            Err(findings) => self.findings("PluginConfig", "", findings),
+        }
+        let Node::Object(members) = node else { return };
+        let Some((_, resources)) = members.into_iter().find(|(name, _)| name == "resources") else { return };
+        let place = Place::Member(&Place::Root, "resources");
+        let Node::List(resources) = resources else {
+            return self.problem("PluginConfig", &place, format!("must be a list, not {}", resources.kind()));
+        };
+        for (index, resource) in resources.into_iter().enumerate() {
+            let place = Place::Item(&place, index);
+            match identify(&resource, None) {
+                Ok(Kind::List { items }) => self.list("PluginConfig", &place, resource, items),
+                found => self.item("PluginConfig", &place, &resource, found),
+            }
+        }
+    }
+
+    fn list(&mut self, document: &str, place: &Place<'_>, node: Node<'_>, default: Option<Type>) {
+        let Node::Object(members) = node else { return };
+        let items = members.into_iter().find(|(name, _)| name == "items").map(|(_, items)| items);
+        let place = Place::Member(place, "items");
+        let items = match items {
+            Some(Node::List(items)) => items,
+            Some(other) => return self.problem(document, &place, format!("must be a list, not {}", other.kind())),
+            None => return self.problem(document, &place, "is required but missing"),
+        };
+        for (index, mut item) in items.into_iter().enumerate() {
+            let found = identify(&item, default);
+            if let (Node::Object(members), Some((api_version, kind))) = (&mut item, default) {
+                for (name, value) in [("apiVersion", api_version), ("kind", kind)] {
+                    if members.iter().all(|(other, _)| other != name) {
+                        members.push((Cow::Borrowed(name), Node::String(Cow::Borrowed(value))));
+                    }
+                }
+            }
+            self.item(document, &Place::Item(&place, index), &item, found);
+        }
+    }
+
+    fn item(&mut self, document: &str, place: &Place<'_>, node: &Node<'_>, found: Result<Kind, (&str, String)>) {
+        match found {
+            Ok(kind @ (Kind::AuthConfig(_) | Kind::Secret)) => self.resource(document, place, node, kind),
+            Ok(_) => self.problem(document, &Place::Member(place, "kind"), "must be `AuthConfig` or `Secret` here"),
+            Err(("", message)) => self.problem(document, place, message),
+            Err((path, message)) => self.problem(document, &Place::Member(place, path), message),
+        }
+    }
+
+    /// Decodes a resource; problems of one that has no name are told by its place in the container.
+    fn resource(&mut self, container: &str, place: &Place<'_>, node: &Node<'_>, kind: Kind) {
+        let metadata = |field| match node.member("metadata").and_then(|metadata| metadata.member(field)) {
+            Some(Node::String(text)) if !text.is_empty() => Some(text.as_ref()),
+            _ => None,
+        };
+        let word = if kind == Kind::Secret { "Secret" } else { "AuthConfig" };
+        let namespace = metadata("namespace").unwrap_or("default");
+        let label = metadata("name").map(|name| format!("{word} {namespace}/{name}"));
+        let read = match kind {
+            Kind::AuthConfig(dialect) => read(node, dialect).map(|mut document: Box<AuthConfig>| {
+                namespace.clone_into(&mut document.metadata.namespace);
+                Document::AuthConfig(document)
+            }),
+            _ => read(node, Dialect::Kubernetes).map(|mut document: Box<Secret>| {
+                namespace.clone_into(&mut document.metadata.namespace);
+                Document::Secret(document)
+            }),
+        };
+        let prefix = place.to_string();
+        let (document, prefix) = label.as_ref().map_or((container, prefix.as_str()), |label| (label, ""));
+        match read {
+            Ok(resource) => self.documents.resources.push(resource),
+            Err(findings) => self.findings(document, prefix, findings),
+        }
+        match &label {
+            None => {
+                self.findings(document, prefix, vec![("metadata.name".to_owned(), "a name is required".to_owned())])
+            }
+            Some(label) if !self.names.insert(label.clone()) => {
+                self.problem(label, &Place::Root, "there is more than one of this name: keep one");
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn findings(&mut self, document: &str, prefix: &str, findings: Vec<Finding>) {
+        for (path, message) in findings {
+            let dot = if prefix.is_empty() || path.is_empty() { "" } else { "." };
+            let path = format!("{prefix}{dot}{path}");
+            self.problems.push(Problem { document: document.to_owned(), path, message });
+        }
+    }
+}
+
+/// What a document is; `default` stands in for what the items of a typed list leave out.
+fn identify(node: &Node<'_>, default: Option<Type>) -> Result<Kind, (&'static str, String)> {
+    if !matches!(node, Node::Object(_)) {
+        return Err(("", format!("must be an object, not {}", node.kind())));
+    }
+    let text = |field: &'static str, default: Option<&'static str>| match (node.member(field), default) {
+        (Some(Node::String(text)), _) => Ok(text.as_ref()),
+        (Some(other), _) => Err((field, format!("must be a string, not {}", other.kind()))),
+        (None, Some(default)) => Ok(default),
+        (None, None) => Err((field, format!("is required but missing: {FORMS}"))),
+    };
+    let kind = text("kind", default.map(|(_, kind)| kind))?;
+    let api_version = text("apiVersion", default.map(|(api_version, _)| api_version))?;
+    if let Some((_, found)) = KINDS.iter().find(|(known, _)| *known == (api_version, kind)) {
+        return Ok(*found);
+    }
+    let versions: Vec<_> =
+        KINDS.iter().filter(|((_, known), _)| *known == kind).map(|((known, _), _)| *known).collect();
+    if versions.is_empty() {
+        let known = ["AuthConfig", "Secret", "List", "AuthConfigList", "SecretList", "PluginConfig"];
+        return Err(("kind", format!("unknown kind {}{}", quote(kind), suggestion(kind, &known))));
+    }
+    let remedy = match api_version {
+        "authorino.kuadrant.io/v1beta1" => {
+            "; convert the document to `authorino.kuadrant.io/v1beta3`, where rules are objects by name".to_owned()
+        }
+        _ => suggestion(api_version, &versions),
+    };
+    Err(("apiVersion", format!("{} is not supported for {}{remedy}", quote(api_version), quote(kind))))
 }

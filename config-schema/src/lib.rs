@@ -3,11 +3,15 @@
 //! Data and its decoding only. What a document means is the engine's business.
 
 mod auth_config;
+mod check;
 mod decode;
 mod metadata;
+mod node;
 mod plugin_config;
 mod problem;
+mod reader;
 mod secret;
+mod suggest;
 
 pub use auth_config::*;
 pub use decode::{Document, Documents, decode};
