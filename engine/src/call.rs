@@ -22,7 +22,8 @@ pub struct Call {
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {
-    /// Refresh a key set, because a token names a key that it does not have.
+    /// Refresh a key set, because a token names a key that it does not have. The fetch is due already, or under way
+    /// (see [`crate::keys::KeySets::want`]); the reply comes when the set is fetched, adopted, or the fetch fails.
     RefreshKeys(KeySetId),
 }
 
