@@ -1,1 +1,7 @@
-//! The corpus and its runners.
+//! The corpus and its runners: one case, decided by the engine alone and by a real Envoy.
+
+pub mod case;
+pub mod corpus;
+pub mod fixtures;
+pub mod prepare;
+pub mod token;

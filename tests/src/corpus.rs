@@ -1,0 +1,96 @@
+//! Finds and reads the cases.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::case::{Case, Runner, Skip};
+use crate::prepare::{self, Prepared};
+
+/// A case and where it stands.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// `file: title`, the file relative to `tests/cases` and without `.yaml`.
+    pub id: String,
+    /// Its number in the corpus; keeps the services of cases apart.
+    pub number: usize,
+    /// Why the runner leaves it out, if it does.
+    pub skipped: Option<String>,
+    raw: Value,
+}
+
+impl Entry {
+    /// The case with its placeholders filled in, relative to now.
+    ///
+    /// # Errors
+    /// What is wrong with the case as it is written.
+    pub fn prepare(&self) -> Result<Prepared, String> {
+        prepare::prepare(&self.raw, self.number)
+    }
+}
+
+/// All cases, with those marked that the runner leaves out.
+///
+/// # Errors
+/// A file that is no list of cases, two cases with one title, a skip without a case.
+pub fn load(runner: Runner) -> Result<Vec<Entry>, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let skips: Vec<Skip> = read(&root.join("skips.yaml"))?;
+    let mut entries = Vec::new();
+    for file in yaml_files(&root.join("cases"))? {
+        entries.extend(in_file(&root.join("cases"), &file)?);
+    }
+    let mut ids = BTreeSet::new();
+    for (number, entry) in entries.iter_mut().enumerate() {
+        entry.number = number;
+        entry.skipped =
+            skips.iter().find(|skip| skip.case == entry.id && skip.runner == runner).map(|skip| skip.reason.clone());
+        if !ids.insert(entry.id.clone()) {
+            return Err(format!("{}: there are two cases of this title", entry.id));
+        }
+    }
+    match skips.iter().find(|skip| !ids.contains(&skip.case)) {
+        Some(skip) => Err(format!("skips.yaml: there is no case `{}`", skip.case)),
+        None => Ok(entries),
+    }
+}
+
+fn in_file(root: &Path, file: &Path) -> Result<Vec<Entry>, String> {
+    let name = file.strip_prefix(root).unwrap_or(file).with_extension("");
+    let cases: Vec<Value> = read(file)?;
+    let entry = |raw: Value| {
+        let title = raw.get("title").and_then(Value::as_str).ok_or_else(|| format!("{}: no title", file.display()))?;
+        Ok(Entry { id: format!("{}: {title}", name.display()), number: 0, skipped: None, raw })
+    };
+    cases.into_iter().map(entry).collect()
+}
+
+fn read<T: serde::de::DeserializeOwned>(file: &Path) -> Result<T, String> {
+    let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    yaml_serde::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let error = |error| format!("{}: {error}", folder.display());
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(error)? {
+        let path = entry.map_err(error)?.path();
+        if path.is_dir() {
+            files.extend(yaml_files(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "yaml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Reads a case for its shape alone.
+///
+/// # Errors
+/// What does not fit, and where.
+pub(crate) fn shape(value: Value) -> Result<Case, String> {
+    serde_json::from_value(value).map_err(|error| error.to_string())
+}
