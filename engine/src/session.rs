@@ -62,6 +62,18 @@ impl Session {
         self.advance()
     }
 
+    /// The request that is decided.
+    #[must_use]
+    pub fn request(&self) -> &Request {
+        &self.cx.request
+    }
+
+    /// The policy that it is decided by.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.cx.policy
+    }
+
     fn advance(&mut self) -> Progress {
         match self.task.poll() {
             Poll::Ready(verdict) => Progress::Done(verdict),

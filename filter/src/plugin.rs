@@ -1,0 +1,53 @@
+//! What a root context and its streams share.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use sidegate_engine::{Policy, Problem};
+
+use crate::observe::Metrics;
+use crate::snapshot;
+
+/// What a root context and its streams share.
+#[derive(Debug)]
+pub struct Plugin {
+    /// The root context's id.
+    pub id: u32,
+    /// Counters and gauges.
+    pub metrics: Metrics,
+    loaded: RefCell<Option<Rc<Loaded>>>,
+}
+
+/// A policy in force.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The policy.
+    pub policy: Rc<Policy>,
+    /// Path of the property that stands in for the request's host.
+    pub host_override: Vec<u8>,
+}
+
+impl Plugin {
+    /// Without a policy, which denies everything.
+    #[must_use]
+    pub fn new(id: u32) -> Self {
+        Self { id, metrics: Metrics::default(), loaded: RefCell::default() }
+    }
+
+    /// The policy in force. Streams keep the one that they began with.
+    pub fn loaded(&self) -> Option<Rc<Loaded>> {
+        self.loaded.borrow().clone()
+    }
+
+    /// Puts a configuration into force, if it is whole.
+    ///
+    /// # Errors
+    /// What is wrong with it; what was in force stays so.
+    pub fn configure(&self, configuration: &[u8]) -> Result<(), Vec<Problem>> {
+        let policy = Policy::compile(configuration)?;
+        let host_override = snapshot::host_override_path(&policy);
+        self.loaded.replace(Some(Rc::new(Loaded { policy: Rc::new(policy), host_override })));
+        self.metrics.configured();
+        Ok(())
+    }
+}
