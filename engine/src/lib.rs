@@ -2,6 +2,23 @@
 //!
 //! Sans-IO: whatever it needs from outside, time included, is an argument or a question ([`Progress::Pending`]).
 
+#![forbid(unsafe_code)]
+// A panic ends the VM for every stream of a worker, so nothing that may panic is used outside tests.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
 pub mod authentication;
 pub mod authorization;
 pub mod call;
