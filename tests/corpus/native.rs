@@ -2,14 +2,14 @@
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use sidegate_tests::case::Runner;
-use sidegate_tests::corpus;
+use sidegate_tests::{corpus, native};
 
 fn main() {
     let entries = corpus::load(Runner::Native).unwrap_or_else(|error| panic!("{error}"));
     let trials = entries.into_iter().map(|entry| {
-        let skipped = entry.skipped.is_some();
-        Trial::test(entry.id.clone(), move || entry.prepare().map(drop).map_err(Failed::from))
-            .with_ignored_flag(skipped)
+        let (id, skipped) = (entry.id.clone(), entry.skipped.is_some());
+        let run = move || entry.prepare().and_then(|prepared| native::run(&prepared)).map_err(Failed::from);
+        Trial::test(id, run).with_ignored_flag(skipped)
     });
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
 }

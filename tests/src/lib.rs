@@ -3,5 +3,8 @@
 pub mod case;
 pub mod corpus;
 pub mod fixtures;
+pub mod native;
+pub mod outcome;
 pub mod prepare;
+pub mod problems;
 pub mod token;
