@@ -57,7 +57,9 @@ impl Policy {
     /// # Errors
     /// Every problem found; a configuration with problems is refused whole.
     pub fn compile(configuration: &[u8]) -> Result<Self, Vec<Problem>> {
-        Self::from_documents(config::decode(configuration)?)
+        let policy = Self::from_documents(config::decode(configuration)?)?;
+        policy.key_sets.bind(configuration);
+        Ok(policy)
     }
 
     /// Compiles decoded documents.
@@ -76,7 +78,7 @@ impl Policy {
             }
         }
         let resources = Resources::new(secrets, &mut problems);
-        let mut key_sets = KeySetsBuilder::new(&settings.upstreams);
+        let mut key_sets = KeySetsBuilder::new(&settings.upstreams, &mut problems);
         let mut api_keys = api_key::Shared::default();
         let mut hosts = HostTable::default();
         for document in &auth_configs {

@@ -1,0 +1,122 @@
+//! OpenID Connect Discovery 1.0, section 3: what an issuer says of itself.
+
+use serde::Deserialize;
+
+use super::jwks::MAX_BYTES;
+use super::url::Url;
+use crate::crypto::Algorithm;
+
+/// What we need of a discovery document.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Discovery {
+    /// Where the keys are.
+    pub jwks: Url,
+    /// The algorithms that tokens are signed with.
+    pub algorithms: Vec<Algorithm>,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    issuer: String,
+    jwks_uri: String,
+    #[serde(default)]
+    id_token_signing_alg_values_supported: Option<Vec<String>>,
+}
+
+/// The discovery document's URL.
+///
+/// # Errors
+/// The issuer is no usable URL; what is wrong, to be said after it.
+pub fn url(issuer: &str) -> Result<Url, &'static str> {
+    if Url::parse(issuer)?.has_query() {
+        return Err("has a query, which an issuer cannot have");
+    }
+    let base = issuer.strip_suffix('/').unwrap_or(issuer);
+    Url::parse(&format!("{base}/.well-known/openid-configuration"))
+}
+
+/// Parses the discovery document of an issuer.
+///
+/// # Errors
+/// It is none, of another issuer, or points to keys that are no place to trust.
+pub fn parse(document: &[u8], issuer: &str) -> Result<Discovery, String> {
+    if document.len() > MAX_BYTES {
+        return Err("the discovery document is larger than 1 MiB".to_owned());
+    }
+    let document: Document =
+        serde_json::from_slice(document).map_err(|_| "the answer is no discovery document".to_owned())?;
+    if document.issuer != issuer {
+        let claimed: String = document.issuer.chars().filter(|character| !character.is_control()).take(256).collect();
+        return Err(format!("the discovery document is of issuer `{claimed}`, not of `{issuer}`"));
+    }
+    let jwks = Url::parse(&document.jwks_uri).map_err(|reason| format!("`jwks_uri` {reason}"))?;
+    if jwks.scheme != "https" && Url::parse(issuer).is_ok_and(|issuer| issuer.scheme == "https") {
+        return Err("`jwks_uri` is not `https`, but the issuer is".to_owned());
+    }
+    let names = document.id_token_signing_alg_values_supported.unwrap_or_default();
+    let mut algorithms: Vec<_> = names.iter().filter_map(|name| Algorithm::from_name(name)).collect();
+    if algorithms.is_empty() {
+        // The default of the standard, which every issuer must support.
+        algorithms.push(Algorithm::Rs256);
+    }
+    Ok(Discovery { jwks, algorithms })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const ISSUER: &str = "https://idp.example.com/realms/a";
+
+    #[test]
+    fn the_well_known_path_follows_the_issuer() {
+        let path = |issuer| url(issuer).map(|url| url.to_string());
+        assert_eq!(path("https://a"), Ok("https://a/.well-known/openid-configuration".to_owned()));
+        assert_eq!(path("https://a/b/"), Ok("https://a/b/.well-known/openid-configuration".to_owned()));
+        assert!(path("https://a/?b").is_err());
+        assert!(path("").is_err());
+        assert!(path("a.example.com").is_err());
+    }
+
+    fn parsed(jwks_uri: &str, algorithms: &[&str]) -> Result<Discovery, String> {
+        let document =
+            json!({"issuer": ISSUER, "jwks_uri": jwks_uri, "id_token_signing_alg_values_supported": algorithms});
+        parse(document.to_string().as_bytes(), ISSUER)
+    }
+
+    #[test]
+    fn algorithms_are_those_that_both_know() {
+        let algorithms = |names: &[&str]| parsed("https://a/jwks", names).map(|discovery| discovery.algorithms);
+        assert_eq!(algorithms(&["HS256", "none", "PS512", "EdDSA"]), Ok(vec![Algorithm::Ps512, Algorithm::EdDsa]));
+        assert_eq!(algorithms(&["HS256", "none"]), Ok(vec![Algorithm::Rs256]));
+        assert_eq!(algorithms(&[]), Ok(vec![Algorithm::Rs256]));
+    }
+
+    #[test]
+    fn keys_of_an_https_issuer_come_by_https() {
+        assert!(parsed("http://idp.example.com/jwks", &[]).is_err());
+        assert!(parsed("file:///etc/jwks", &[]).is_err());
+        assert!(parsed("", &[]).is_err());
+        let plain = json!({"issuer": "http://a", "jwks_uri": "http://b/jwks"}).to_string();
+        assert_eq!(parse(plain.as_bytes(), "http://a").map(|discovery| discovery.jwks.host), Ok("b".to_owned()));
+    }
+
+    #[test]
+    fn the_issuer_is_compared_byte_for_byte() {
+        for issuer in ["https://idp.example.com/realms/a/", "https://IDP.example.com/realms/a", "x"] {
+            let document = json!({"issuer": issuer, "jwks_uri": "https://a/jwks"}).to_string();
+            let refused = parse(document.as_bytes(), ISSUER).unwrap_err();
+            assert!(refused.contains(issuer), "{refused}");
+        }
+    }
+
+    #[test]
+    fn garbage_is_refused() {
+        for document in [&b""[..], b"{}", b"<html>", br#"{"issuer": 1, "jwks_uri": 2}"#, b"[]", b"\xff"] {
+            assert!(parse(document, ISSUER).is_err());
+        }
+        assert!(parse(&vec![b' '; MAX_BYTES + 1], ISSUER).unwrap_err().contains("1 MiB"));
+    }
+}
