@@ -36,7 +36,7 @@ impl Findings {
             let path = format!("upstreams[{index}].url");
             if let Err(reason) = check_url(url) {
                 self.add(&path, reason);
-            } else if let Some(first) = seen.insert(url.trim_end_matches('/').to_ascii_lowercase(), index) {
+            } else if let Some(first) = seen.insert(normal(url), index) {
                 self.add(&path, format!("is the same as `upstreams[{first}].url`: keep one"));
             }
             self.not_empty(&format!("upstreams[{index}].cluster"), Some(cluster));
@@ -116,6 +116,14 @@ fn check_url(url: &str) -> Result<(), &'static str> {
         return Err("must have a port from 0 to 65535, or none");
     }
     Ok(())
+}
+
+/// Scheme and authority in lower case, the path as it is.
+fn normal(url: &str) -> String {
+    let url = url.trim_end_matches('/');
+    let path = url.splitn(4, '/').nth(3).map_or(url.len(), |path| url.len() - path.len());
+    let (server, path) = url.split_at(path);
+    format!("{}{path}", server.to_ascii_lowercase())
 }
 
 /// A token of RFC 9110 section 5.6.2.

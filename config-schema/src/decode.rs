@@ -55,7 +55,8 @@ fn parse(bytes: &[u8]) -> Result<Node<'_>, String> {
     match Node::parse(bytes) {
         Ok(object @ Node::Object(_)) => Ok(object),
         Ok(other) => Err(format!("it must be an object, not {}: {FORMS}", other.kind())),
-        Err(error) => Err(format!("it is not JSON: {error}; YAML has to be converted first")),
+        Err(error) if bytes.trim_ascii().starts_with(b"{") => Err(format!("it is not JSON: {error}")),
+        Err(error) => Err(format!("it is not JSON: {error}; {FORMS}")),
     }
 }
 
