@@ -48,8 +48,6 @@ impl HostError {
 pub enum Level {
     /// For those who look at single requests.
     Debug = 1,
-    /// Worth knowing.
-    Info = 2,
     /// Somebody should look at this some day.
     Warn = 3,
     /// Somebody must act.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 use sidegate_engine::{
-    Allowed, CallError, CallId, Decision, DenialStatus, LocalReply, Progress, Reply, Session, Verdict,
+    Allowed, CallError, CallId, Decision, DenialStatus, LocalReply, Progress, Reply, Session, Timestamp, Verdict,
 };
 
 use crate::host::{self, HostError, Level};
@@ -51,7 +51,7 @@ impl Http {
 
 impl Context for Http {
     fn on_done(&mut self) -> bool {
-        self.0.leave();
+        self.0.settle(Phase::Gone);
         true
     }
 }
@@ -103,7 +103,7 @@ impl Stream {
         match taken {
             Ok((request, now)) => {
                 let (session, progress) = Session::start(Rc::clone(&loaded.policy), request, now);
-                self.advance(session, progress);
+                self.advance(session, progress, now);
             }
             Err(error) => self.fail(&format!("the request cannot be read: {}", error.name())),
         }
@@ -115,7 +115,7 @@ impl Stream {
         match (self.phase.get(), session, host::now()) {
             (Phase::Waiting, Some(mut session), Ok(now)) => {
                 let progress = session.resume(id, reply, now);
-                self.advance(session, progress);
+                self.advance(session, progress, now);
             }
             (Phase::Waiting, _, _) => self.fail("a paused request cannot be taken up again"),
             _ => return,
@@ -127,12 +127,17 @@ impl Stream {
         }
     }
 
-    fn advance(self: &Rc<Self>, session: Session, progress: Progress) {
+    fn advance(self: &Rc<Self>, session: Session, progress: Progress, now: Timestamp) {
         match progress {
             Progress::Pending(calls) => {
                 self.phase.set(Phase::Waiting);
                 self.session.replace(Some(session));
-                drop(calls);
+                for call in &calls {
+                    self.plugin.wait(self, call, now);
+                }
+                if !self.plugin.waits(self.id) {
+                    self.fail("the decision waits for nothing");
+                }
             }
             Progress::Done(verdict) => self.conclude(&session, verdict),
         }
@@ -146,7 +151,7 @@ impl Stream {
         }
         observe::verdict(&self.plugin.metrics, &session.request().headers, &verdict);
         match verdict.decision {
-            Decision::Allow(_) => self.phase.set(Phase::Allowed),
+            Decision::Allow(_) => self.settle(Phase::Allowed),
             Decision::Deny(reply) => self.answer(&observe::details(verdict.auth_config.as_deref(), &reply), &reply),
         }
     }
@@ -161,7 +166,7 @@ impl Stream {
     }
 
     fn answer(&self, details: &str, reply: &LocalReply) {
-        self.phase.set(Phase::Denied);
+        self.settle(Phase::Denied);
         let sent = host::send_local_response(reply.code, details, &reply.headers, &reply.body)
             .or_else(|_| host::send_local_response(503, details, &[], ""))
             .or_else(|_| host::reset_request());
@@ -170,10 +175,12 @@ impl Stream {
         }
     }
 
-    /// The client is gone, or all is done.
-    fn leave(&self) {
-        self.phase.set(Phase::Gone);
-        self.session.take();
+    /// Comes to a phase in which nothing is waited for.
+    fn settle(&self, phase: Phase) {
+        if self.phase.replace(phase) == Phase::Waiting {
+            self.plugin.forget(self.id);
+            self.session.take();
+        }
     }
 }
 

@@ -1,11 +1,30 @@
 //! The Proxy-Wasm shell around the engine: it hears Envoy's callbacks, asks the engine, and does what it says.
 
+// A panic ends the VM for every stream of a worker, so nothing that may panic is used outside tests.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+#![expect(missing_docs, reason = "the SDK's macro exports a function without")]
+
 mod host;
 mod http;
+mod keys;
 mod observe;
 mod plugin;
 mod root;
 mod snapshot;
+mod verify;
 
 proxy_wasm::main! {{
     proxy_wasm::set_root_context(|id| Box::new(root::Root::new(id)));

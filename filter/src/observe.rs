@@ -4,7 +4,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::rc::Rc;
 
 use base64::Engine;
@@ -137,9 +136,7 @@ fn increment(metric: Option<Metric>) {
 }
 
 /// What is only to be looked at must not change what happens to a request.
-fn ignore(result: Result<(), HostError>) {
-    drop(result);
-}
+const fn ignore(_: Result<(), HostError>) {}
 
 /// A verdict that has been carried out, or is about to be.
 pub fn verdict(metrics: &Metrics, headers: &Headers, verdict: &Verdict) {
@@ -213,7 +210,7 @@ fn trace(headers: &Headers, verdict: &Verdict) -> String {
     let host = headers.text(":authority").unwrap_or_default();
     let auth_config = verdict.auth_config.as_deref().unwrap_or("no AuthConfig");
     let mut line = format!("request {id} to {host}: {auth_config}: {}", status(&verdict.decision));
-    let mut add = |args: std::fmt::Arguments<'_>| drop(line.write_fmt(args));
+    let mut add = |text: std::fmt::Arguments<'_>| line.push_str(&text.to_string());
     if let Decision::Deny(LocalReply { rule, reason, .. }) = &verdict.decision {
         if let Some(rule) = rule {
             add(format_args!(" by {rule}"));

@@ -5,16 +5,18 @@ use std::rc::Rc;
 
 use sidegate_engine::{Policy, Problem};
 
+use crate::keys::Keys;
 use crate::observe::Metrics;
 use crate::snapshot;
+use crate::verify::HostVerifier;
 
 /// What a root context and its streams share.
-#[derive(Debug)]
 pub struct Plugin {
     /// The root context's id.
     pub id: u32,
     /// Counters and gauges.
     pub metrics: Metrics,
+    pub(crate) keys: Keys,
     loaded: RefCell<Option<Rc<Loaded>>>,
 }
 
@@ -31,7 +33,7 @@ impl Plugin {
     /// Without a policy, which denies everything.
     #[must_use]
     pub fn new(id: u32) -> Self {
-        Self { id, metrics: Metrics::default(), loaded: RefCell::default() }
+        Self { id, metrics: Metrics::default(), keys: Keys::default(), loaded: RefCell::default() }
     }
 
     /// The policy in force. Streams keep the one that they began with.
@@ -44,10 +46,11 @@ impl Plugin {
     /// # Errors
     /// What is wrong with it; what was in force stays so.
     pub fn configure(&self, configuration: &[u8]) -> Result<(), Vec<Problem>> {
-        let policy = Policy::compile(configuration)?;
+        let policy = Policy::compile(configuration)?.with_verifier(Box::new(HostVerifier::probe()));
         let host_override = snapshot::host_override_path(&policy);
         self.loaded.replace(Some(Rc::new(Loaded { policy: Rc::new(policy), host_override })));
         self.metrics.configured();
+        self.start_keys();
         Ok(())
     }
 }

@@ -10,7 +10,6 @@ use crate::http::Http;
 use crate::plugin::Plugin;
 
 /// One configured plugin in one VM.
-#[derive(Debug)]
 pub struct Root {
     plugin: Rc<Plugin>,
 }
@@ -24,6 +23,10 @@ impl Root {
 }
 
 impl Context for Root {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, _body_size: usize, _trailers: usize) {
+        self.plugin.fetch_answered(token, headers);
+    }
+
     fn on_done(&mut self) -> bool {
         true
     }
@@ -49,7 +52,9 @@ impl RootContext for Root {
         configured.is_ok()
     }
 
-    fn on_tick(&mut self) {}
+    fn on_tick(&mut self) {
+        self.plugin.tick_keys();
+    }
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
         Some(Box::new(Http::new(id, Rc::clone(&self.plugin))))
