@@ -49,8 +49,10 @@ fn verify_prehashed(key: &PublicKey, digest: &[u8], signature: &[u8]) -> bool {
             .is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok()),
         Parsed::P384(key) => p384::ecdsa::Signature::from_slice(signature)
             .is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok()),
+        // The crate refuses digests below half of the field's size, thus SHA-256, which is OpenSSL's default for
+        // certificates of any curve; a digest counts as a number, so zeros in front change nothing.
         Parsed::P521(key) => p521::ecdsa::Signature::from_slice(signature)
-            .is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok()),
+            .is_ok_and(|signature| key.verify_prehash(&[&[0; 2], digest].concat(), &signature).is_ok()),
         Parsed::Rsa(_) | Parsed::Ed25519(_) => false,
     }
 }

@@ -35,7 +35,7 @@ impl Roots {
     }
 
     /// Trusts all certificates of a bundle.
-    fn add(&mut self, pem: &[u8]) -> Result<(), String> {
+    pub(super) fn add(&mut self, pem: &[u8]) -> Result<(), String> {
         let mut number = 0_usize;
         for certificate in CertificateDer::pem_slice_iter(pem) {
             number = number.saturating_add(1);
@@ -75,4 +75,58 @@ fn root(der: &CertificateDer<'_>) -> Result<(TrustAnchor<'static>, Validity), &'
         return Err("has a CA that may not sign certificates of clients (extended key usage)");
     }
     Ok((anchor, certificate::validity(&certificate)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authentication::x509::testing::{Ca, compiled, everything, pem};
+    use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose};
+
+    fn roots(secrets: &[(&str, &str, &str)]) -> (usize, Vec<String>) {
+        let (roots, problems) = compiled(&[], secrets, |compiler| Roots::compile(Some("ns"), &everything(), compiler));
+        (roots.anchors.len(), problems.into_iter().map(|problem| problem.message).collect())
+    }
+
+    #[test]
+    fn secrets_give_all_certificates_of_the_first_entry_they_have() {
+        let (one, two) = (Ca::root("one"), Ca::root("two"));
+        let bundle = pem(&[&one.certificate, &two.certificate]);
+        let v1 = include_str!("../../../testdata/x509/version1.pem");
+        assert_eq!(roots(&[("a", "tls.crt", &bundle), ("b", "ca.crt", &bundle)]), (4, vec![]));
+        assert_eq!(roots(&[("a", "tls.crt", v1)]), (1, vec![]));
+        assert_eq!(roots(&[("a", "api_key", "k"), ("b", "tls.crt", "")]), (0, vec![]));
+    }
+
+    #[test]
+    fn what_is_no_ca_is_a_problem_that_names_secret_and_entry() {
+        let ca = Ca::root("ca");
+        let client = ca.client("alice");
+        let signer = Ca::root_with("ca", |ca| ca.key_usages = vec![KeyUsagePurpose::CrlSign]);
+        let servers = Ca::root_with("ca", |ca| ca.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]);
+        let damaged = pem(&[&ca.certificate]).replace("M", "!");
+        let no_certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for (text, reason) in [
+            ("s3cret", "has no certificate: a CA certificate in PEM is needed"),
+            (&damaged, "is no PEM (certificate 1 of the bundle)"),
+            (no_certificate, "has something that is no X.509 certificate (certificate 1 of the bundle)"),
+            (
+                &pem(&[&ca.certificate, &client]),
+                "has a certificate that may not sign others (basic constraints, key usage): keep CAs only \
+                 (certificate 2 of the bundle)",
+            ),
+            (
+                &pem(&[&signer.certificate]),
+                "has a certificate that may not sign others (basic constraints, key usage): keep CAs only \
+                 (certificate 1 of the bundle)",
+            ),
+            (
+                &pem(&[&servers.certificate]),
+                "has a CA that may not sign certificates of clients (extended key usage) (certificate 1 of the bundle)",
+            ),
+        ] {
+            let (_, problems) = roots(&[("my-ca", "ca.crt", text)]);
+            assert_eq!(problems, [format!("Secret `ns/my-ca`: `ca.crt` {reason}")]);
+        }
+    }
 }

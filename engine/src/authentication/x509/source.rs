@@ -37,6 +37,8 @@ pub struct Header {
     name: String,
     /// As looked up.
     lower: String,
+    /// What reasons begin with.
+    context: &'static str,
 }
 
 impl Source {
@@ -45,10 +47,15 @@ impl Source {
         let X509Source { xfcc_header, client_cert_header, expression } = source.cloned().unwrap_or_default();
         let mut found = Vec::new();
         if let Some(name) = xfcc_header {
-            found.push(Self::Xfcc(compiler.at("xfccHeader", |compiler| Header::compile(name, compiler))));
+            found.push(Self::Xfcc(
+                compiler
+                    .at("xfccHeader", |compiler| Header::compile(name, "failed to extract XFCC header: ", compiler)),
+            ));
         }
         if let Some(name) = client_cert_header {
-            found.push(Self::ClientCert(compiler.at("clientCertHeader", |compiler| Header::compile(name, compiler))));
+            found.push(Self::ClientCert(
+                compiler.at("clientCertHeader", |compiler| Header::compile(name, "", compiler)),
+            ));
         }
         if expression.is_some() {
             let value = ValueOrSelector { value: None, selector: None, expression };
@@ -70,8 +77,9 @@ impl Source {
                 None | Some([]) => Err(StepError::denied("client certificate is missing")),
                 Some(pem) => Ok(Cow::Borrowed(pem)),
             },
-            Self::Xfcc(header) => header.find(cx, "failed to extract XFCC header: ").map(Cow::Borrowed),
-            Self::ClientCert(header) => header.find(cx, "").map(Cow::Borrowed),
+            Self::Xfcc(header) | Self::ClientCert(header) => {
+                header.find(&cx.request, &cx.policy.options().trusted_forwarders).map(Cow::Borrowed)
+            }
             Self::Expression(expression) => match expression.value(&cx.view()) {
                 Ok(Value::String(text)) if !text.is_empty() => Ok(Cow::Owned(text.into_bytes())),
                 Ok(_) => Err(verification::invalid()),
@@ -97,7 +105,7 @@ impl Source {
 }
 
 impl Header {
-    fn compile(name: String, compiler: &mut Compiler<'_>) -> Self {
+    fn compile(name: String, context: &'static str, compiler: &mut Compiler<'_>) -> Self {
         let forwarders = &compiler.options.trusted_forwarders;
         let everyone = forwarders.iter().any(|forwarder| forwarder == "*");
         if name.is_empty() {
@@ -114,18 +122,18 @@ impl Header {
                 compiler.need(attribute);
             }
         }
-        Self { lower: name.to_ascii_lowercase(), name }
+        Self { lower: name.to_ascii_lowercase(), name, context }
     }
 
     /// The header of a request whose peer may set it.
-    fn find<'c>(&'c self, cx: &'c Cx, context: &str) -> Result<&'c [u8], StepError> {
-        let Self { name, lower } = self;
-        if !forwarder_is_trusted(&cx.request, &cx.policy.options().trusted_forwarders) {
+    fn find<'r>(&'r self, request: &'r Request, trusted: &[String]) -> Result<&'r [u8], StepError> {
+        let Self { name, lower, context } = self;
+        if !forwarder_is_trusted(request, trusted) {
             return Err(StepError::denied(format!("header {name} is not believed from this peer")).because(
                 "the peer is none of `options.trustedForwarders` by a URI SAN of a certificate that Envoy validated",
             ));
         }
-        let mut values = cx.request.headers.all(lower);
+        let mut values = request.headers.all(lower);
         match (values.next(), values.next()) {
             (Some(value), None) => Ok(value),
             (None, _) => Err(StepError::denied(format!("{context}header {name} not found in request"))),
@@ -163,4 +171,171 @@ fn from_client_cert(value: &[u8]) -> Result<CertificateDer<'static>, &'static st
     }
     let der = STANDARD.decode(base64).map_err(|_| "failed to base64 decode certificate")?;
     Ok(CertificateDer::from(der))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authentication::x509::testing::{Ca, compiled, pem, url_encoded};
+    use crate::request::{Attributes, Headers};
+    use proptest::prelude::*;
+
+    fn header() -> Header {
+        Header { name: "X-Cert".to_owned(), lower: "x-cert".to_owned(), context: "" }
+    }
+
+    fn request(headers: &[(&str, &str)], attributes: &[(Attribute, &str)]) -> Request {
+        let mut known = Attributes::default();
+        for (attribute, value) in attributes {
+            known.insert(*attribute, value.as_bytes().to_vec());
+        }
+        Request { headers: Headers::from_pairs(headers.iter().copied()), attributes: known }
+    }
+
+    #[test]
+    fn headers_are_believed_from_trusted_forwarders_alone() {
+        use Attribute::{Mtls, PeerCertificateValid, PeerUriSan};
+        const EDGE: &str = "spiffe://td/edge";
+        const REFUSED: &str = "header X-Cert is not believed from this peer";
+        let edge = [(Mtls, "true"), (PeerCertificateValid, "true"), (PeerUriSan, EDGE)];
+        let rogue = [(Mtls, "true"), (PeerCertificateValid, "false"), (PeerUriSan, EDGE)];
+        let other = [(Mtls, "true"), (PeerCertificateValid, "true"), (PeerUriSan, "spiffe://td/edge2")];
+        let nameless = [(Mtls, "true"), (PeerCertificateValid, "true"), (PeerUriSan, "")];
+        let no_tls = [(Mtls, "false"), (PeerCertificateValid, "true"), (PeerUriSan, EDGE)];
+        let found = |attributes: &[(Attribute, &str)], trusted: &[&str]| {
+            let trusted: Vec<String> = trusted.iter().map(|it| (*it).to_owned()).collect();
+            let request = request(&[("x-cert", "v")], attributes);
+            header().find(&request, &trusted).map(<[u8]>::to_vec).map_err(|error| error.reason)
+        };
+        for trusted in [&["*"][..], &[EDGE], &["spiffe://td/a", EDGE]] {
+            assert_eq!(found(&edge, trusted), Ok(b"v".to_vec()), "{trusted:?}");
+        }
+        assert_eq!(found(&[], &["*"]), Ok(b"v".to_vec()));
+        for (attributes, trusted) in [
+            (&rogue[..], EDGE),
+            (&other, EDGE),
+            (&nameless, EDGE),
+            (&nameless, ""),
+            (&no_tls, EDGE),
+            (&edge[..1], EDGE),
+            (&edge[..2], EDGE),
+            (&edge[1..], EDGE),
+            (&edge, "spiffe://td/*"),
+            (&edge, "spiffe://td/edg"),
+            (&[], EDGE),
+            (&[], ""),
+        ] {
+            assert_eq!(found(attributes, &[trusted]), Err(REFUSED.to_owned()), "{attributes:?} {trusted}");
+        }
+        assert_eq!(found(&edge, &[]), Err(REFUSED.to_owned()));
+    }
+
+    #[test]
+    fn a_header_must_be_there_once() {
+        let (everyone, header) = (["*".to_owned()], header());
+        let none = request(&[], &[]);
+        assert_eq!(header.find(&none, &everyone).unwrap_err().reason, "header X-Cert not found in request");
+        let twice = request(&[("x-cert", "a"), ("X-Cert", "a")], &[]);
+        assert_eq!(header.find(&twice, &everyone).unwrap_err().reason, "header X-Cert is there more than once");
+    }
+
+    #[test]
+    fn a_source_is_compiled_or_its_problem_named() {
+        let (xfcc, rfc9440) = (Some("X-Fcc".to_owned()), Some("Client-Cert".to_owned()));
+        let compile = |source: X509Source, trusted: &[&str]| {
+            compiled(trusted, &[], |compiler| (Source::compile(Some(&source), compiler), compiler.needs))
+        };
+        let header = |xfcc_header, client_cert_header| X509Source { xfcc_header, client_cert_header, expression: None };
+
+        let ((source, needs), problems) = compile(header(None, None), &[]);
+        assert!(matches!(source, Source::Peer) && problems.is_empty());
+        assert_eq!(needs.iter().collect::<Vec<_>>(), [Attribute::PeerCertificate]);
+
+        let ((source, needs), problems) = compile(header(xfcc.clone(), None), &["*"]);
+        assert!(matches!(source, Source::Xfcc(Header { lower, .. }) if lower == "x-fcc") && problems.is_empty());
+        assert_eq!(needs.iter().count(), 0);
+
+        let ((source, needs), problems) = compile(header(None, rfc9440.clone()), &["spiffe://td/edge"]);
+        assert!(matches!(source, Source::ClientCert(_)) && problems.is_empty());
+        let expected = [Attribute::Mtls, Attribute::PeerCertificateValid, Attribute::PeerUriSan];
+        assert_eq!(needs.iter().collect::<Vec<_>>(), expected);
+
+        for (source, trusted, path, message) in [
+            (header(xfcc.clone(), rfc9440.clone()), &["*"][..], "spec", "keep one"),
+            (header(xfcc, None), &[], "spec.xfccHeader", "options.trustedForwarders"),
+            (header(None, rfc9440), &[], "spec.clientCertHeader", "options.trustedForwarders"),
+            (header(Some(String::new()), None), &["*"], "spec.xfccHeader", "the name is empty"),
+        ] {
+            let (_, problems) = compile(source, trusted);
+            let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+            assert!(problem.path == path && problem.message.contains(message), "{problem}");
+        }
+    }
+
+    #[test]
+    fn pem_is_read_as_it_is_and_percent_encoded() {
+        let ca = Ca::root("ca");
+        let (client, other) = (ca.client("a"), ca.client("b"));
+        let plain = pem(&[&client, &other]);
+        let form = url_encoded(&plain).replace("%20", "+");
+        for text in [plain.clone(), url_encoded(&plain), form, plain.replace('\n', "\r\n"), format!("x\n{plain}")] {
+            assert_eq!(from_pem(text.as_bytes()).unwrap(), [client.clone(), other.clone()], "{text}");
+        }
+        // Encoders that leave `+` alone, which base64 often has.
+        assert_eq!(from_pem(plain.replace('\n', "%0A").as_bytes()).unwrap().len(), 2);
+        let cut = plain.len() - 30;
+        for text in ["", "nonsense", "%zz", "-----BEGIN CERTIFICATE-----\n\n", &plain[..cut]] {
+            assert_eq!(from_pem(text.as_bytes()).unwrap_err().reason, "invalid client certificate", "{text}");
+        }
+    }
+
+    #[test]
+    fn client_cert_is_a_byte_sequence() {
+        use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+        let client = Ca::root("ca").client("a");
+        let base64 = STANDARD.encode(&client);
+        for value in [format!(":{base64}:"), format!(" :{base64}: ")] {
+            assert_eq!(from_client_cert(value.as_bytes()).unwrap(), client, "{value}");
+        }
+        const COLONS: &str =
+            "invalid Client-Cert header format: missing colon delimiters (expected format: :base64_cert:)";
+        const BASE64: &str = "failed to base64 decode certificate";
+        let (start, end) = base64.split_at(64);
+        for (value, reason) in [
+            (base64.clone(), COLONS),
+            (format!(":{base64}"), COLONS),
+            (format!("{base64}:"), COLONS),
+            (":".to_owned(), COLONS),
+            (String::new(), COLONS),
+            (format!(":{base64}:;a=1"), COLONS),
+            ("::".to_owned(), "empty certificate in Client-Cert header"),
+            (format!(": {base64}:"), BASE64),
+            (format!(":{start} {end}:"), BASE64),
+            (format!(":{base64}=:"), BASE64),
+            (format!(":{base64}:, :{base64}:"), BASE64),
+            (format!(":{}:", URL_SAFE_NO_PAD.encode([0xff; 32])), BASE64),
+            (":AAA:".to_owned(), BASE64),
+        ] {
+            assert_eq!(from_client_cert(value.as_bytes()), Err(reason), "{value}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            for source in [Source::Peer, Source::Xfcc(header()), Source::ClientCert(header())] {
+                drop(source.decode(&bytes));
+            }
+        }
+
+        #[test]
+        fn almost_right_text_never_panics(text in "[-BEGIN CERTF\\\\\n\r\"%+=,;:A0]{0,200}") {
+            let pem = format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
+            for shown in [text.as_bytes(), pem.as_bytes(), format!("Cert=\"{pem}\"").as_bytes()] {
+                for source in [Source::Peer, Source::Xfcc(header()), Source::ClientCert(header())] {
+                    drop(source.decode(shown));
+                }
+            }
+        }
+    }
 }

@@ -70,3 +70,84 @@ fn text(value: &Any) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authentication::x509::{certificate, testing::Ca};
+    use rcgen::string::{BmpString, Ia5String, PrintableString, TeletexString};
+    use rcgen::{DistinguishedName, DnType, DnValue};
+
+    fn subject(attributes: Vec<(DnType, DnValue)>) -> Option<Value> {
+        let client = Ca::root("ca").client_with("", |params| {
+            params.distinguished_name = DistinguishedName::new();
+            for (kind, value) in attributes {
+                params.distinguished_name.push(kind, value);
+            }
+        });
+        to_json(&certificate::parse(&client).unwrap().subject)
+    }
+
+    #[test]
+    fn a_subject_looks_as_go_prints_it() {
+        let go = r#"{"Country":["UK"],"Organization":["Acme"],"OrganizationalUnit":["Dev"],"Locality":["London"],
+            "Province":["Greater London"],"StreetAddress":["1 Road"],"PostalCode":["SW1"],"SerialNumber":"007",
+            "CommonName":"john","Names":[{"Type":[2,5,4,6],"Value":"UK"},{"Type":[2,5,4,7],"Value":"London"},
+            {"Type":[2,5,4,8],"Value":"Greater London"},{"Type":[2,5,4,10],"Value":"Acme"},
+            {"Type":[2,5,4,11],"Value":"Dev"},{"Type":[2,5,4,9],"Value":"1 Road"},{"Type":[2,5,4,17],"Value":"SW1"},
+            {"Type":[2,5,4,5],"Value":"007"},{"Type":[2,5,4,3],"Value":"john"},
+            {"Type":[1,2,840,113549,1,9,1],"Value":"j@acme.com"}],"ExtraNames":null}"#;
+        let custom = |arc| DnType::CustomDnType(vec![2, 5, 4, arc]);
+        let found = subject(vec![
+            (DnType::CountryName, DnValue::PrintableString(PrintableString::try_from("UK").unwrap())),
+            (DnType::LocalityName, "London".into()),
+            (DnType::StateOrProvinceName, "Greater London".into()),
+            (DnType::OrganizationName, "Acme".into()),
+            (DnType::OrganizationalUnitName, "Dev".into()),
+            (custom(9), "1 Road".into()),
+            (custom(17), "SW1".into()),
+            (custom(5), "007".into()),
+            (DnType::CommonName, "john".into()),
+            (
+                DnType::CustomDnType(vec![1, 2, 840, 113_549, 1, 9, 1]),
+                DnValue::Ia5String(Ia5String::try_from("j@acme.com").unwrap()),
+            ),
+        ]);
+        assert_eq!(found, serde_json::from_str(go).unwrap());
+    }
+
+    #[test]
+    fn what_is_not_there_is_null_or_empty() {
+        let go = r#"{"Country":null,"Organization":null,"OrganizationalUnit":null,"Locality":null,"Province":null,
+            "StreetAddress":null,"PostalCode":null,"SerialNumber":"","CommonName":"","Names":null,"ExtraNames":null}"#;
+        assert_eq!(subject(vec![]), serde_json::from_str(go).unwrap());
+    }
+
+    #[test]
+    fn repeated_attributes_are_lists_and_the_last_common_name_counts() {
+        let certificate = include_str!("../../../testdata/x509/repeated.pem");
+        let found = from_fixture(certificate);
+        assert_eq!(found["OrganizationalUnit"], json!(["a", "b"]));
+        assert_eq!(found["CommonName"], "second");
+        assert_eq!(found["Names"].as_array().map(Vec::len), Some(4));
+    }
+
+    fn from_fixture(pem: &str) -> Value {
+        use pki_types::pem::PemObject as _;
+        let der = pki_types::CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+        to_json(&certificate::parse(&der).unwrap().subject).unwrap()
+    }
+
+    #[test]
+    fn all_string_types_are_text() {
+        for value in [
+            DnValue::Utf8String("Zo\u{eb} \u{1f980}".into()),
+            DnValue::BmpString(BmpString::try_from("Zo\u{eb}").unwrap()),
+            DnValue::TeletexString(TeletexString::try_from("Zoe").unwrap()),
+            DnValue::PrintableString(PrintableString::try_from("Zoe").unwrap()),
+        ] {
+            let found = subject(vec![(DnType::CommonName, value.clone())]).unwrap();
+            assert!(found["CommonName"].as_str().unwrap().starts_with("Zo"), "{value:?}");
+        }
+    }
+}
