@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::check;
 use crate::node::Node;
 use crate::plugin_config::{Options, Settings, Upstream, Workload};
 use crate::problem::{Place, quote};
@@ -34,18 +33,28 @@ pub struct Documents {
     pub settings: Settings,
 }
 
+/// A configuration with problems.
+#[derive(Debug, Clone)]
+pub struct Broken {
+    /// All of them.
+    pub problems: Vec<Problem>,
+    /// What is whole of it, to be looked into for more problems and never to be used.
+    pub rest: Documents,
+}
+
 /// Decodes a plugin configuration: one AuthConfig, a Kubernetes `List`, or a `PluginConfig`.
 ///
 /// # Errors
 /// Every problem found: bytes that are no JSON, kinds and versions that are not known, fields that no type knows,
 /// values of the wrong type, required fields that are missing.
-pub fn decode(bytes: &[u8]) -> Result<Documents, Vec<Problem>> {
+pub fn decode(bytes: &[u8]) -> Result<Documents, Broken> {
     let mut decoder = Decoder::default();
     match parse(bytes) {
         Ok(configuration) => decoder.configuration(configuration),
         Err(message) => decoder.problem("configuration", &Place::Root, message),
     }
-    if decoder.problems.is_empty() { Ok(decoder.documents) } else { Err(decoder.problems) }
+    let Decoder { documents, problems, names: _ } = decoder;
+    if problems.is_empty() { Ok(documents) } else { Err(Broken { problems, rest: documents }) }
 }
 
 fn parse(bytes: &[u8]) -> Result<Node<'_>, String> {
@@ -138,7 +147,6 @@ impl Decoder {
         match read(&node, Dialect::Ours) {
             Ok(PluginConfig { upstreams, workload, options, .. }) => {
                 self.documents.settings = Settings { upstreams, workload, options };
-                self.findings("PluginConfig", "", check::settings(&self.documents.settings));
             }
             Err(findings) => self.findings("PluginConfig", "", findings),
         }

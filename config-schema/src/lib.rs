@@ -3,7 +3,6 @@
 //! Data and its decoding only. What a document means is the engine's business.
 
 mod auth_config;
-mod check;
 mod decode;
 mod metadata;
 mod node;
@@ -14,7 +13,7 @@ mod secret;
 mod suggest;
 
 pub use auth_config::*;
-pub use decode::{Document, Documents, decode};
+pub use decode::{Broken, Document, Documents, decode};
 pub use metadata::ObjectMeta;
 pub use plugin_config::*;
 pub use problem::Problem;

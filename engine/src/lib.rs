@@ -36,6 +36,7 @@ pub mod request;
 pub mod resources;
 pub mod response;
 mod session;
+mod settings;
 pub mod step;
 pub mod time;
 pub mod trace;

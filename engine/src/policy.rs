@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sidegate_config::{self as config, AuthConfigWhenError, Document, Documents, HostOverride, Options, Problem};
+use sidegate_config::{
+    self as config, AuthConfigWhenError, Broken, Document, Documents, HostOverride, Options, Problem,
+};
 
 use crate::authentication::{Authentication, api_key};
 use crate::authorization::Authorization;
@@ -18,7 +20,7 @@ use crate::request::{Attribute, Needs, Request};
 use crate::resources::Resources;
 use crate::response::Response;
 use crate::step::Step;
-use crate::{authentication, authorization};
+use crate::{authentication, authorization, settings};
 
 /// Default of `options.timeout`.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -57,7 +59,12 @@ impl Policy {
     /// # Errors
     /// Every problem found; a configuration with problems is refused whole.
     pub fn compile(configuration: &[u8]) -> Result<Self, Vec<Problem>> {
-        let policy = Self::from_documents(config::decode(configuration)?)?;
+        // Documents that are whole are compiled even if others are not, so that one look finds all problems.
+        let (documents, problems) = match config::decode(configuration) {
+            Ok(documents) => (documents, Vec::new()),
+            Err(Broken { problems, rest }) => (rest, problems),
+        };
+        let policy = Self::from_parts(documents, problems)?;
         policy.key_sets.bind(configuration);
         Ok(policy)
     }
@@ -67,8 +74,12 @@ impl Policy {
     /// # Errors
     /// Every problem found.
     pub fn from_documents(documents: Documents) -> Result<Self, Vec<Problem>> {
+        Self::from_parts(documents, Vec::new())
+    }
+
+    fn from_parts(documents: Documents, mut problems: Vec<Problem>) -> Result<Self, Vec<Problem>> {
         let Documents { resources, settings } = documents;
-        let mut problems = Vec::new();
+        settings::check(&settings, &mut problems);
         let mut auth_configs = Vec::new();
         let mut secrets = Vec::new();
         for document in resources {

@@ -6,6 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sidegate_config::{LabelOperator, LabelSelector, LabelSelectorRequirement, Problem, Secret};
 
+use crate::compile::Compiler;
+
 /// The Secrets of a configuration.
 #[derive(Debug, Default)]
 pub struct Resources {
@@ -91,6 +93,28 @@ fn entries(secret: &Secret, problems: &mut Vec<Problem>) -> BTreeMap<String, Vec
     }
     entries.extend(secret.string_data.iter().map(|(key, text)| (key.clone(), text.clone().into_bytes())));
     entries
+}
+
+/// Says what Kubernetes would refuse in a selector.
+pub fn check_selector(selector: &LabelSelector, compiler: &mut Compiler<'_>) {
+    for (index, LabelSelectorRequirement { key, operator, values }) in selector.match_expressions.iter().enumerate() {
+        let mut problem = |field: &str, message: &str| {
+            let at = |compiler: &mut Compiler<'_>| compiler.at(field, |compiler| compiler.problem(message));
+            compiler.at("matchExpressions", |compiler| compiler.at(format!("[{index}]"), at));
+        };
+        if key.is_empty() {
+            problem("key", "must not be empty");
+        }
+        match operator {
+            LabelOperator::In | LabelOperator::NotIn if values.is_empty() => {
+                problem("values", "`In` and `NotIn` need at least one value");
+            }
+            LabelOperator::Exists | LabelOperator::DoesNotExist if !values.is_empty() => {
+                problem("values", "`Exists` and `DoesNotExist` have no values");
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Whether labels meet a selector (Kubernetes `meta/v1` `LabelSelector`); an empty one selects everything.

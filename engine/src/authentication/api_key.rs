@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq as _;
 use crate::compile::Compiler;
 use crate::credentials::Credentials;
 use crate::error::StepError;
-use crate::resources::DecodedSecret;
+use crate::resources::{DecodedSecret, check_selector};
 use crate::session::Cx;
 
 /// The keys of the Secrets that a selector selects.
@@ -34,6 +34,7 @@ impl ApiKey {
         compiler: &mut Compiler<'_>,
     ) -> Self {
         let ApiKeySpec { selector, all_namespaces } = spec;
+        compiler.at("selector", |compiler| check_selector(selector, compiler));
         let namespace = (!all_namespaces).then_some(compiler.namespace);
         let shared = (namespace.map(str::to_owned), selector.clone());
         let identities = match compiler.api_keys.get(&shared) {

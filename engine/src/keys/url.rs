@@ -90,22 +90,25 @@ pub struct Upstreams(Vec<(Url, String)>);
 impl Upstreams {
     /// Compiles `upstreams`.
     pub fn compile(upstreams: &[Upstream], problems: &mut Vec<Problem>) -> Self {
-        let mut compiled = Vec::new();
+        let mut compiled: Vec<(Url, String)> = Vec::new();
         for (index, Upstream { url, cluster }) in upstreams.iter().enumerate() {
             let mut problem = |field: &str, message: String| {
                 let path = format!("upstreams[{index}].{field}");
-                problems.push(Problem { document: "configuration".to_owned(), path, message });
+                problems.push(Problem { document: "PluginConfig".to_owned(), path, message });
             };
             if cluster.is_empty() {
                 problem("cluster", "the name is empty: give the name of an Envoy cluster".to_owned());
             }
             match Url::parse(url) {
                 Ok(parsed) if parsed.has_query() => problem("url", format!("`{url}` has a query: leave it out")),
+                Ok(parsed) if compiled.iter().any(|(other, _)| *other == parsed) => {
+                    problem("url", format!("`{url}` is there more than once: keep one"));
+                }
                 Ok(parsed) => compiled.push((parsed, cluster.clone())),
                 Err(reason) => problem("url", format!("`{url}` {reason}; write `https://host[:port][/path-prefix]`")),
             }
         }
-        // The longest prefix first; of equals the earlier.
+        // The longest prefix first.
         compiled.sort_by_key(|(url, _)| std::cmp::Reverse(url.path.len()));
         Self(compiled)
     }

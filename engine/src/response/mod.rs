@@ -18,7 +18,7 @@ use crate::trace::Stage;
 use crate::verdict::Allowed;
 
 pub mod denial;
-mod header;
+pub(crate) mod header;
 mod json;
 mod plain;
 

@@ -7,6 +7,7 @@ use webpki::{Error, anchor_from_trusted_cert};
 
 use super::certificate::{self, Validity};
 use crate::compile::Compiler;
+use crate::resources::check_selector;
 use crate::time::Timestamp;
 
 /// CAs that are trusted.
@@ -21,6 +22,7 @@ impl Roots {
     /// From the Secrets that a selector selects: all certificates of `tls.crt`, else of `ca.crt`. Secrets with neither
     /// are passed over.
     pub fn compile(namespace: Option<&str>, selector: &LabelSelector, compiler: &mut Compiler<'_>) -> Self {
+        check_selector(selector, compiler);
         let resources = compiler.resources;
         let mut roots = Self::default();
         for secret in resources.secrets(namespace, selector) {
