@@ -153,7 +153,7 @@ pub fn compiled<T>(
     let trusted_forwarders = trusted_forwarders.iter().map(|it| (*it).to_owned()).collect();
     let options = Options { trusted_forwarders, ..Default::default() };
     let patterns = Default::default();
-    let (key_sets, api_keys) = (&mut KeySetsBuilder::new(&[]), &mut Default::default());
+    let (key_sets, api_keys) = (&mut KeySetsBuilder::new(&[], &mut problems), &mut Default::default());
     let mut compiler =
         Compiler::new(("ns", "name"), &patterns, &resources, &options, (key_sets, api_keys), &mut problems);
     let result = compile(&mut compiler);
