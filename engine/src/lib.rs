@@ -39,6 +39,7 @@ mod session;
 mod settings;
 pub mod step;
 pub mod time;
+pub mod token;
 pub mod trace;
 pub mod verdict;
 pub mod view;

@@ -20,10 +20,14 @@ use crate::request::{Attribute, Needs, Request};
 use crate::resources::Resources;
 use crate::response::Response;
 use crate::step::Step;
+use crate::token::TokenMemory;
 use crate::{authentication, authorization, settings};
 
 /// Default of `options.timeout`.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Default of `options.tokenCacheSize`.
+const TOKENS: usize = 10_000;
 
 /// Everything that requests are decided by.
 #[derive(Debug)]
@@ -32,6 +36,7 @@ pub struct Policy {
     options: Options,
     key_sets: KeySets,
     verifier: Box<dyn Verifier>,
+    tokens: TokenMemory,
 }
 
 /// One compiled AuthConfig.
@@ -98,8 +103,10 @@ impl Policy {
             hosts.add(document, &Rc::new(compiled), &mut problems);
         }
         if problems.is_empty() {
+            let options = settings.options;
+            let tokens = TokenMemory::new(options.token_cache_size.unwrap_or(TOKENS));
             let verifier = Box::new(RustCrypto);
-            Ok(Self { hosts: hosts.hosts, options: settings.options, key_sets: key_sets.build(), verifier })
+            Ok(Self { hosts: hosts.hosts, options, key_sets: key_sets.build(), verifier, tokens })
         } else {
             Err(problems)
         }
@@ -149,6 +156,12 @@ impl Policy {
     #[must_use]
     pub const fn key_sets(&self) -> &KeySets {
         &self.key_sets
+    }
+
+    /// Tokens that were found good.
+    #[must_use]
+    pub const fn tokens(&self) -> &TokenMemory {
+        &self.tokens
     }
 
     /// Who checks signatures.

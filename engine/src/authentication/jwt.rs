@@ -1,35 +1,161 @@
 //! `jwt`: JSON Web Tokens.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use sidegate_config::{self as config, JwtSpec};
 
+use crate::call::{CallError, Question};
 use crate::compile::Compiler;
 use crate::credentials::Credentials;
 use crate::error::StepError;
+use crate::keys::{Key, KeySet, KeySetId, Location, Source, Wanted};
 use crate::session::Cx;
+use crate::token::{Fingerprint, Proof, Signer, Token};
+
+/// Default of `timeout`, and what 0 means: Envoy would wait for ever.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Verifies a token by the issuer's keys.
 #[derive(Debug)]
 pub struct Jwt {
     credentials: Credentials,
+    key_set: KeySetId,
+    /// The issuer or the URL of the key set, as configured.
+    source: String,
+    timeout: Duration,
+    issuer: Option<String>,
+    audiences: Vec<String>,
+    /// Digest begun with everything that is checked, so that rules which check the same know the same tokens.
+    checks: Sha256,
 }
 
 impl Jwt {
     pub(super) fn compile(
-        _spec: &JwtSpec,
+        spec: &JwtSpec,
         placement: Option<&config::Credentials>,
         compiler: &mut Compiler<'_>,
     ) -> Self {
-        Self { credentials: Credentials::compile(placement, compiler) }
+        let JwtSpec { issuer_url, jwks_url, issuer, audiences, ttl, timeout } = spec;
+        let timeout = timeout.map_or(Ok(0), u64::try_from).unwrap_or_else(|_| {
+            compiler.at("timeout", |compiler| compiler.problem("the timeout is negative: give milliseconds, from 0"));
+            0
+        });
+        let timeout = if timeout == 0 { TIMEOUT } else { Duration::from_millis(timeout) };
+        let ttl = u64::try_from(*ttl).ok().filter(|ttl| *ttl > 0).map(Duration::from_secs);
+        if issuer.as_ref().is_some_and(String::is_empty) {
+            compiler.at("issuer", |compiler| compiler.problem("the issuer is empty: leave it out to accept any"));
+        }
+        if audiences.iter().any(String::is_empty) {
+            compiler.at("audiences", |compiler| compiler.problem("an audience is empty: leave it out"));
+        }
+        let (field, url, location) = match (issuer_url, jwks_url) {
+            (Some(url), None) => ("issuerUrl", url.clone(), Location::Issuer(url.clone())),
+            (None, Some(url)) => ("jwksUrl", url.clone(), Location::Jwks(url.clone())),
+            _ => {
+                compiler.problem("exactly one of `issuerUrl` and `jwksUrl` is needed");
+                ("", String::new(), Location::Jwks("https://none.invalid".to_owned()))
+            }
+        };
+        let key_set = compiler.key_sets.add(Source { location, ttl, timeout }).unwrap_or_else(|reason| {
+            compiler.at(field, |compiler| compiler.problem(format!("`{url}` {reason}")));
+            KeySetId(u32::MAX)
+        });
+        Self {
+            credentials: Credentials::compile(placement, compiler),
+            checks: begin_digest(key_set, issuer.as_ref(), audiences),
+            key_set,
+            source: url,
+            timeout,
+            issuer: issuer.clone(),
+            audiences: audiences.clone(),
+        }
     }
 
     pub(super) fn challenge(&self) -> &str {
         self.credentials.challenge()
     }
 
-    pub(super) async fn evaluate(&self, _cx: &Cx) -> Result<Rc<Value>, StepError> {
-        todo!()
+    pub(super) async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
+        let credential = self.credentials.find(&cx.request)?;
+        let fingerprint: Fingerprint = self.checks.clone().chain_update(&credential).finalize().into();
+        let tokens = cx.policy.tokens();
+        if let Some(identity) = tokens.recall(&fingerprint, cx.policy.key_sets(), cx.time) {
+            return Ok(identity);
+        }
+        let token = Token::parse(&credential)?;
+        token.times.check(cx.time)?;
+        let proof = self.verify(&token, cx).await?;
+        if let Some(issuer) = &self.issuer {
+            token.check_issuer(issuer)?;
+        }
+        if !self.audiences.is_empty() {
+            token.check_audience(&self.audiences)?;
+        }
+        let identity = Rc::new(Value::Object(token.claims));
+        tokens.remember(fingerprint, Rc::clone(&identity), proof, credential.len());
+        Ok(identity)
     }
+
+    /// Finds the key that signed the token; if it may be one that we do not have yet, asks once for newer keys. A bad
+    /// signature under a known `kid` does not, since anybody can make one.
+    async fn verify(&self, token: &Token<'_>, cx: &Cx) -> Result<Proof, StepError> {
+        let signed = token.signed()?;
+        let keys = self.keys(cx)?;
+        let proof = |keys: &Rc<KeySet>, key: &Rc<Key>, algorithm| Proof {
+            key_set: self.key_set,
+            keys: Rc::downgrade(keys),
+            key: Rc::clone(key),
+            algorithm,
+            times: token.times,
+        };
+        match signed.signer(&keys, cx.policy.verifier())? {
+            Signer::Key(key, algorithm) => return Ok(proof(&keys, key, algorithm)),
+            Signer::Nobody => return Err(unsigned()),
+            Signer::Unknown => {}
+        }
+        let unknown = || format!("no key for `kid` {}", signed.kid_for_people());
+        if cx.policy.key_sets().want(self.key_set, cx.time) == Wanted::TooSoon {
+            return Err(unsigned().because(format!("{}, and the keys were fetched a moment ago", unknown())));
+        }
+        let refreshed = cx.call(Question::RefreshKeys(self.key_set), self.timeout).await;
+        let keys = self.keys(cx)?;
+        match (signed.signer(&keys, cx.policy.verifier())?, refreshed) {
+            (Signer::Key(key, algorithm), _) => Ok(proof(&keys, key, algorithm)),
+            (_, Ok(_)) => Err(unsigned().because(unknown())),
+            (_, Err(error)) => Err(no_refresh(&unknown(), error)),
+        }
+    }
+
+    fn keys(&self, cx: &Cx) -> Result<Rc<KeySet>, StepError> {
+        let key_sets = cx.policy.key_sets();
+        key_sets.current(self.key_set).ok_or_else(|| {
+            let error = StepError::unavailable(format!("the keys of issuer `{}` are not available yet", self.source));
+            match key_sets.status(self.key_set).and_then(|status| status.failure) {
+                Some(failure) => error.because(failure),
+                None => error.because("the first fetch is not done"),
+            }
+        })
+    }
+}
+
+fn begin_digest(KeySetId(key_set): KeySetId, issuer: Option<&String>, audiences: &[String]) -> Sha256 {
+    // As JSON, in which no two lists look the same.
+    let checks = serde_json::json!([key_set, issuer, audiences]).to_string();
+    Sha256::new().chain_update(Sha256::digest(checks))
+}
+
+fn unsigned() -> StepError {
+    StepError::denied("failed to verify signature: failed to verify id token signature")
+}
+
+fn no_refresh(unknown: &str, error: CallError) -> StepError {
+    let why = match error {
+        CallError::Timeout => "no answer in time".to_owned(),
+        CallError::Failed(why) => why,
+    };
+    StepError::denied("failed to verify signature: fetching keys oidc: get keys failed")
+        .because(format!("{unknown}: {why}"))
 }
