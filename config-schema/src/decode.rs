@@ -64,6 +64,11 @@ fn parse(bytes: &[u8]) -> Result<Node<'_>, String> {
     match Node::parse(bytes) {
         Ok(object @ Node::Object(_)) => Ok(object),
         Ok(other) => Err(format!("it must be an object, not {}: {FORMS}", other.kind())),
+        Err(_) if bytes.iter().any(|byte| byte.is_ascii_control() && !byte.is_ascii_whitespace()) => {
+            // Envoy hands over a `Struct` as serialized protobuf.
+            Err("it is binary, not JSON: in Envoy's configuration, write it as text in a `google.protobuf.StringValue`"
+                .to_owned())
+        }
         Err(error) if bytes.trim_ascii().starts_with(b"{") => Err(format!("it is not JSON: {error}")),
         Err(error) => Err(format!("it is not JSON: {error}; {FORMS}")),
     }

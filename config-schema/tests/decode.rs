@@ -233,6 +233,11 @@ mod documents {
             &[&format!("configuration: it is not JSON: expected value at line 1 column 1; {FORMS}")],
         );
         refused_text(
+            "\n\u{18}\n\u{4}kind\u{12}\u{10}\u{1a}\u{a}AuthConfig",
+            &["configuration: it is binary, not JSON: in Envoy's configuration, write it as text in a \
+               `google.protobuf.StringValue`"],
+        );
+        refused_text(
             "{\"kind\": \"AuthConfig\",\n",
             &["configuration: it is not JSON: EOF while parsing a value at line 2 column 0"],
         );
