@@ -53,18 +53,21 @@ fn append(json: &mut Map<String, Value>, field: &str, text: &str) {
     }
 }
 
-/// The text of an attribute, of the string types that Go reads.
+/// The text of an attribute, of the string types that Go reads, and as it reads them.
 fn text(value: &Any) -> Option<String> {
     let bytes = value.value();
+    let only =
+        |allowed: fn(&u8) -> bool| bytes.iter().all(allowed).then(|| bytes.iter().copied().map(char::from).collect());
     match value.tag() {
         Tag::Utf8String => String::from_utf8(bytes.to_vec()).ok(),
-        Tag::PrintableString | Tag::Ia5String | Tag::NumericString if bytes.is_ascii() => {
-            String::from_utf8(bytes.to_vec()).ok()
-        }
+        Tag::PrintableString => only(|byte| byte.is_ascii_alphanumeric() || b" '()+,-./:=?*&".contains(byte)),
+        Tag::Ia5String => only(u8::is_ascii),
+        Tag::NumericString => only(|byte| byte.is_ascii_digit() || *byte == b' '),
         // No-one writes T.61 itself under this tag; what is there is ASCII, else Latin-1.
-        Tag::TeletexString => Some(bytes.iter().copied().map(char::from).collect()),
+        Tag::TeletexString => only(|_| true),
         Tag::BmpString => {
             let (units, []) = bytes.as_chunks::<2>() else { return None };
+            let units = units.strip_suffix(&[[0, 0]]).unwrap_or(units);
             char::decode_utf16(units.iter().copied().map(u16::from_be_bytes)).collect::<Result<_, _>>().ok()
         }
         _ => None,
