@@ -1,0 +1,241 @@
+//! Envoy's own configuration, for tests.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::case::{Surroundings, Tls};
+use crate::fixtures;
+
+/// A listener with the module in its filter chain.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// Its name, and that of the plugin.
+    pub name: String,
+    /// Port on loopback; 0: any.
+    pub port: u16,
+    /// The module.
+    pub wasm: std::path::PathBuf,
+    /// The plugin configuration.
+    pub configuration: String,
+    /// What Envoy knows beside the request.
+    pub surroundings: Surroundings,
+    /// Keys of dynamic metadata that the access log shows: `key` or `key.member`.
+    pub metadata: Vec<String>,
+    /// Members of the plugin's `PluginConfig`, over the usual ones; null takes one out.
+    pub plugin: BTreeMap<String, Value>,
+    /// Filters between the module and the router.
+    pub filters: Vec<Value>,
+}
+
+impl Listener {
+    /// With nothing special.
+    #[must_use]
+    pub fn new(name: &str, wasm: &Path, configuration: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            port: 0,
+            wasm: wasm.to_owned(),
+            configuration: configuration.to_owned(),
+            surroundings: Surroundings::default(),
+            metadata: Vec::new(),
+            plugin: BTreeMap::new(),
+            filters: Vec::new(),
+        }
+    }
+
+    fn to_json(&self, folder: &Path) -> Value {
+        let mut chain = json!({ "filters": [{
+            "name": "http",
+            "typed_config": self.connection_manager(folder),
+        }] });
+        if let Some(tls) = self.surroundings.tls {
+            chain["transport_socket"] = transport_socket(tls);
+        }
+        json!({
+            "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
+            "name": self.name,
+            "address": socket(SocketAddr::from(([127, 0, 0, 1], self.port))),
+            "filter_chains": [chain],
+        })
+    }
+
+    fn connection_manager(&self, folder: &Path) -> Value {
+        let Surroundings { metadata, route_metadata, virtual_host, .. } = &self.surroundings;
+        let mut filters = Vec::new();
+        if !metadata.is_empty() {
+            let namespaces: Vec<Value> = metadata
+                .iter()
+                .map(|(namespace, value)| json!({ "metadata_namespace": namespace, "value": value, "allow_overwrite": true }))
+                .collect();
+            filters.push(json!({ "name": "metadata", "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config",
+                "metadata": namespaces,
+            } }));
+        }
+        filters.push(self.wasm_filter());
+        filters.extend(self.filters.iter().cloned());
+        filters.push(json!({ "name": "router", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+        } }));
+        let route = |matching: Value, cluster: &str| {
+            json!({
+                "match": matching,
+                "route": { "cluster": cluster, "timeout": "10s" },
+                "metadata": { "filter_metadata": route_metadata },
+            })
+        };
+        json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": "ingress",
+            "generate_request_id": false,
+            "server_header_transformation": "PASS_THROUGH",
+            "stream_idle_timeout": "5s",
+            "max_request_headers_kb": 96,
+            "common_http_protocol_options": { "max_headers_count": 400 },
+            "http2_protocol_options": { "allow_connect": true },
+            "upgrade_configs": [{ "upgrade_type": "websocket" }, { "upgrade_type": "CONNECT" }],
+            "access_log": [access_log(folder, &self.metadata)],
+            "route_config": { "virtual_hosts": [{
+                "name": virtual_host.as_deref().unwrap_or("test"),
+                "domains": ["*"],
+                "routes": [
+                    route(json!({ "connect_matcher": {} }), "upstream"),
+                    route(json!({ "prefix": "/", "grpc": {} }), "upstream-h2"),
+                    route(json!({ "prefix": "/elsewhere" }), "elsewhere"),
+                    route(json!({ "prefix": "/" }), "upstream"),
+                ],
+            }] },
+            "http_filters": filters,
+        })
+    }
+
+    /// The filter itself.
+    #[must_use]
+    pub fn wasm_filter(&self) -> Value {
+        let mut plugin = json!({
+            "name": self.name,
+            "root_id": "sidegate",
+            "failure_policy": "FAIL_RELOAD",
+            "vm_config": {
+                "vm_id": "sidegate",
+                "runtime": "envoy.wasm.runtime.v8",
+                "code": { "local": { "filename": self.wasm } },
+            },
+            "configuration": {
+                "@type": "type.googleapis.com/google.protobuf.StringValue",
+                "value": self.configuration,
+            },
+        });
+        for (name, value) in &self.plugin {
+            plugin[name] = value.clone();
+        }
+        json!({ "name": "sidegate", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+            "config": plugin,
+        } })
+    }
+}
+
+/// Writes `lds.json` at once, as Envoy's file watch wants it.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write_listeners(folder: &Path, listeners: &[Listener]) -> Result<(), String> {
+    let resources: Vec<Value> = listeners.iter().map(|listener| listener.to_json(folder)).collect();
+    let text = json!({ "resources": resources }).to_string();
+    let (draft, file) = (folder.join("lds.json.draft"), folder.join("lds.json"));
+    fs::write(&draft, text).and_then(|()| fs::rename(draft, file)).map_err(|error| error.to_string())
+}
+
+/// A bootstrap that takes its listeners from `lds.json`; clusters by name.
+#[must_use]
+pub fn bootstrap(folder: &Path, clusters: &[Cluster]) -> Value {
+    json!({
+        "node": { "id": "sidegate-tests", "cluster": "sidegate-tests" },
+        "admin": { "address": socket(SocketAddr::from(([127, 0, 0, 1], 0))) },
+        "dynamic_resources": { "lds_config": { "path_config_source": { "path": folder.join("lds.json") } } },
+        "static_resources": { "clusters": clusters.iter().map(Cluster::to_json).collect::<Vec<_>>() },
+    })
+}
+
+/// A cluster of one server.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// Its name.
+    pub name: String,
+    /// Where the server is.
+    pub address: SocketAddr,
+    /// Whether it is spoken to in HTTP/2.
+    pub http2: bool,
+}
+
+impl Cluster {
+    /// Of HTTP/1.1.
+    #[must_use]
+    pub fn new(name: &str, address: SocketAddr) -> Self {
+        Self { name: name.to_owned(), address, http2: false }
+    }
+
+    fn to_json(&self) -> Value {
+        let protocol = if self.http2 { "http2_protocol_options" } else { "http_protocol_options" };
+        let explicit = json!({ protocol: {} });
+        json!({
+            "name": self.name,
+            "type": "STATIC",
+            "connect_timeout": "2s",
+            "load_assignment": { "cluster_name": self.name, "endpoints": [{ "lb_endpoints": [
+                { "endpoint": { "address": socket(self.address) } },
+            ] }] },
+            "typed_extension_protocol_options": { "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": explicit,
+            } },
+        })
+    }
+}
+
+fn socket(address: SocketAddr) -> Value {
+    json!({ "socket_address": { "address": address.ip().to_string(), "port_value": address.port() } })
+}
+
+fn transport_socket(tls: Tls) -> Value {
+    let file = |name: &str| json!({ "filename": fixtures::path(&format!("certs/{name}")) });
+    let verification = match tls {
+        Tls::Verify => "VERIFY_TRUST_CHAIN",
+        Tls::AcceptUntrusted => "ACCEPT_UNTRUSTED",
+    };
+    json!({ "name": "tls", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+        "common_tls_context": {
+            "tls_certificates": [{ "certificate_chain": file("localhost.pem"), "private_key": file("localhost.key") }],
+            "validation_context": { "trusted_ca": file("ca.pem"), "trust_chain_verification": verification },
+        },
+    } })
+}
+
+/// One JSON object a line: who asked, and what the filter says of the decision.
+fn access_log(folder: &Path, metadata: &[String]) -> Value {
+    let state = |key: &str| format!("%FILTER_STATE(wasm.sidegate.{key}:PLAIN)%");
+    let metadata: BTreeMap<&String, String> =
+        metadata.iter().map(|key| (key, state(&format!("metadata.{key}")))).collect();
+    json!({ "name": "log", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+        "path": folder.join("access.log"),
+        "log_format": { "json_format": {
+            "peer": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%",
+            "path": "%REQ(:PATH)%",
+            "code": "%RESPONSE_CODE%",
+            "details": "%RESPONSE_CODE_DETAILS%",
+            "flags": "%RESPONSE_FLAGS%",
+            "decision": state("decision"),
+            "auth_config": state("auth_config"),
+            "rule": state("rule"),
+            "reason": state("reason"),
+            "metadata": metadata,
+        } },
+    } })
+}

@@ -1,0 +1,162 @@
+//! Starts Envoy, and ends it whatever happens.
+
+use std::fs;
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::admin::Admin;
+use super::config::{self, Listener};
+
+/// How long Envoy may take to be ready; the module is compiled meanwhile.
+const START: Duration = Duration::from_secs(120);
+
+/// Ends Envoy when its own stdin ends, so that no Envoy outlives who started it, even by a kill.
+const GUARD: &str = r#"exec 3<&0 </dev/null
+"$@" & envoy=$!
+{ read -r _ <&3; kill "$envoy"; } 2>/dev/null & guard=$!
+wait "$envoy"; code=$?
+kill "$guard" 2>/dev/null
+exit "$code""#;
+
+/// A running Envoy. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Envoy {
+    child: Child,
+    folder: TempDir,
+    /// Its admin interface.
+    pub admin: Admin,
+}
+
+impl Envoy {
+    /// Starts Envoy with a bootstrap, and waits until it is ready. The bootstrap's listeners come from `lds.json` in its
+    /// folder, if it says so by [`config::lds`].
+    ///
+    /// # Errors
+    /// Envoy ended, or is not ready in time; with the end of its log.
+    pub fn start(
+        envoy: &Path,
+        concurrency: usize,
+        listeners: &[Listener],
+        bootstrap: impl FnOnce(&Path) -> Value,
+    ) -> Result<Self, String> {
+        let folder = tempfile::Builder::new().prefix("sidegate-").tempdir().map_err(text)?;
+        let path = folder.path();
+        config::write_listeners(path, listeners)?;
+        fs::write(path.join("bootstrap.json"), bootstrap(path).to_string()).map_err(text)?;
+        let mut command = Command::new("sh");
+        command.args(["-c", GUARD, "sh"]).arg(envoy);
+        command.args(["--use-dynamic-base-id", "--file-flush-interval-msec", "20", "--drain-time-s", "1"]);
+        command.args(["--parent-shutdown-time-s", "2", "--log-level", "warning"]);
+        command.arg("--component-log-level").arg("wasm:info,http:warning");
+        command.args(["--log-format", "[%l][%n] %v", "--concurrency", &concurrency.to_string()]);
+        for (flag, file) in
+            [("-c", "bootstrap.json"), ("--log-path", "envoy.log"), ("--admin-address-path", "admin.txt")]
+        {
+            command.arg(flag).arg(path.join(file));
+        }
+        let output = fs::File::create(path.join("output.log")).map_err(text)?;
+        command.stdin(Stdio::piped()).stdout(output.try_clone().map_err(text)?).stderr(output);
+        let child = command.spawn().map_err(|error| format!("sh: {error}"))?;
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut envoy = Self { child, folder, admin: Admin::new(nowhere) };
+        envoy.wait_until_ready()?;
+        Ok(envoy)
+    }
+
+    fn wait_until_ready(&mut self) -> Result<(), String> {
+        let end = Instant::now() + START;
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait().map_err(text)? {
+                return Err(format!("Envoy ended ({status}):\n{}", self.last_words()));
+            }
+            let address = fs::read_to_string(self.folder.path().join("admin.txt")).unwrap_or_default();
+            if let Ok(address) = address.trim().parse() {
+                self.admin = Admin::new(address);
+                if self.admin.get("/ready").is_ok() {
+                    return Ok(());
+                }
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Err(format!("Envoy is not ready after {} s:\n{}", START.as_secs(), self.last_words()))
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// The folder with its configuration and logs.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
+    /// Everything in its log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        read(&self.folder.path().join("envoy.log"))
+    }
+
+    /// Lines that a plugin logged at a level, as Envoy names it.
+    #[must_use]
+    pub fn plugin_log(&self, plugin: &str, level: &str) -> Vec<String> {
+        let start = format!("[{level}][wasm] wasm log {plugin} ");
+        let log = self.log();
+        let lines = log.lines().filter(|line| line.starts_with(&start));
+        lines.filter_map(|line| line.split_once(": ").map(|(_, message)| message.to_owned())).collect()
+    }
+
+    /// The lines of the access log, from the one that was last seen.
+    #[must_use]
+    pub fn access_log(&self) -> String {
+        read(&self.folder.path().join("access.log"))
+    }
+
+    /// Hands Envoy other listeners.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn update_listeners(&self, listeners: &[Listener]) -> Result<(), String> {
+        config::write_listeners(self.folder.path(), listeners)
+    }
+
+    fn last_words(&self) -> String {
+        let all = format!("{}{}", read(&self.folder.path().join("output.log")), self.log());
+        let lines: Vec<&str> = all.lines().collect();
+        lines.get(lines.len().saturating_sub(30)..).unwrap_or_default().join("\n")
+    }
+}
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        // Ends the guard's read, which ends Envoy.
+        drop(self.child.stdin.take());
+        let end = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < end && self.is_running() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        if std::thread::panicking() || std::env::var_os("SIDEGATE_KEEP_LOGS").is_some() {
+            self.folder.disable_cleanup(true);
+            eprintln!("Envoy's logs are in {}", self.folder.path().display());
+        }
+    }
+}
+
+fn read(file: &Path) -> String {
+    let mut bytes = Vec::new();
+    if let Ok(mut file) = fs::File::open(file) {
+        drop(file.read_to_end(&mut bytes));
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn text(error: std::io::Error) -> String {
+    error.to_string()
+}

@@ -1,0 +1,194 @@
+//! Runs cases through one real Envoy: a listener for each.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use crate::case::{Case, Request};
+use crate::client::{self, Response};
+use crate::corpus::Entry;
+use crate::envoy::admin::ListenerState;
+use crate::envoy::config::{self, Cluster, Listener};
+use crate::envoy::{Envoy, Paths};
+use crate::native::bytes;
+use crate::outcome::{self, Decision, Metadata, Outcome};
+use crate::prepare::Prepared;
+use crate::problems;
+use crate::servers::services::Services;
+use crate::servers::upstream::{Saw, Upstream};
+
+/// How long keys may take from a service to all workers.
+const KEYS: Duration = Duration::from_secs(10);
+/// How long after the fetch the other workers may take to hear of it.
+const SHARED: Duration = Duration::from_millis(1500);
+
+/// Envoy with a listener for each case, and the servers around it.
+pub struct Rig {
+    envoy: Envoy,
+    runtime: Runtime,
+    services: Services,
+    listeners: BTreeMap<String, ListenerState>,
+}
+
+impl Rig {
+    /// Starts everything, and waits until keys are where they are served.
+    ///
+    /// # Errors
+    /// Envoy does not start, or a case is not well-formed.
+    pub fn start(paths: &Paths, entries: &[Entry]) -> Result<Self, String> {
+        let runtime = Runtime::new().map_err(|error| error.to_string())?;
+        let (upstream, services) = runtime
+            .block_on(async { Ok::<_, std::io::Error>((Upstream::start("upstream").await?, Services::start().await?)) })
+            .map_err(|error| error.to_string())?;
+        let mut listeners = Vec::new();
+        let mut prepared = Vec::new();
+        for entry in entries {
+            // What is wrong with a case is told when it is run.
+            let Ok(case) = entry.prepare() else { continue };
+            services.add(&case.services);
+            services.request(case.services.keys(), 1);
+            listeners.push(listener(&name(entry), &case, paths));
+            prepared.push(case);
+        }
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
+        let clusters = [
+            Cluster::new("upstream", upstream.address),
+            Cluster { http2: true, ..Cluster::new("upstream-h2", upstream.address) },
+            Cluster::new("elsewhere", upstream.address),
+            Cluster::new("services", services.address),
+            Cluster::new("nobody", nobody),
+        ];
+        let envoy = Envoy::start(&paths.envoy, 2, &listeners, |folder| config::bootstrap(folder, &clusters))?;
+        let names: Vec<&str> = listeners.iter().map(|listener| listener.name.as_str()).collect();
+        let states = envoy.admin.listeners(&names)?;
+        let rig = Self { envoy, runtime, services, listeners: states };
+        rig.wait_for_keys(&prepared);
+        Ok(rig)
+    }
+
+    fn wait_for_keys(&self, cases: &[Prepared]) {
+        let end = Instant::now() + KEYS;
+        let live = cases.iter().flat_map(|case| &case.services).filter(|(_, service)| !service.down);
+        let wanted: Vec<_> =
+            live.flat_map(|(authority, service)| service.replies.keys().map(move |path| (authority, path))).collect();
+        let all_asked = || wanted.iter().all(|(authority, path)| self.services.asked(authority, path) > 0);
+        while !wanted.is_empty() && Instant::now() < end && !all_asked() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        std::thread::sleep(if wanted.is_empty() { Duration::ZERO } else { SHARED });
+    }
+
+    /// Runs a case.
+    ///
+    /// # Errors
+    /// What is not as expected, ready to be read.
+    pub fn run(&self, entry: &Entry) -> Result<(), String> {
+        // Anew, so that tokens are fresh.
+        let prepared = entry.prepare()?;
+        let case = &prepared.case;
+        let name = name(entry);
+        let state = self.listeners.get(&name).ok_or("Envoy knows nothing of this case")?;
+        let address = match (state, case.config_errors.is_empty()) {
+            (ListenerState::Active(address), true) => *address,
+            (ListenerState::Active(_), false) => {
+                return Err("the configuration is taken, though it has errors".to_owned());
+            }
+            (ListenerState::Refused(why), true) => {
+                let log = self.envoy.plugin_log(&name, "error").join("\n  ");
+                return Err(format!("Envoy refuses the listener: {why}\n  {log}"));
+            }
+            (ListenerState::Refused(_), false) => {
+                return problems::compare_lines(&case.config_errors, &self.envoy.plugin_log(&name, "error"));
+            }
+        };
+        for (index, request) in case.requests.iter().enumerate() {
+            self.services.request(prepared.services.keys(), index + 1);
+            for _ in 0..request.times {
+                std::thread::sleep(Duration::from_secs(request.after));
+                let outcome = self.send(address, case, request)?;
+                outcome::judge(&request.expect, &outcome)
+                    .map_err(|report| format!("request {} {} {}\n{report}", index + 1, request.method, request.path))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&self, address: SocketAddr, case: &Case, request: &Request) -> Result<Outcome, String> {
+        let mut wire = client::Request::new(&request.method, &request.path, &request.authority);
+        for (name, value) in &request.headers {
+            wire = wire.header(name, bytes(value)?);
+        }
+        let wire = wire.body(request.body.as_deref());
+        let response = self.runtime.block_on(async {
+            match case.envoy.tls {
+                Some(_) => client::send_tls(address, request.certificate.as_deref(), &wire).await,
+                None => client::send(address, &wire).await,
+            }
+        })?;
+        let log = self.logged(&response)?;
+        outcome(response, &log)
+    }
+
+    /// The line that the access log has for the connection of this response.
+    fn logged(&self, response: &Response) -> Result<Value, String> {
+        let peer = response.peer.map(|peer| peer.to_string()).unwrap_or_default();
+        let end = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < end {
+            let log = self.envoy.access_log();
+            // The system gives ports again, so the last line counts.
+            let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            if let Some(line) = lines.filter(|line| line["peer"] == peer.as_str()).last() {
+                return Ok(line);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Err(format!(
+            "the access log has no line for {peer}; the response was {} {:?}",
+            response.status, response.headers
+        ))
+    }
+}
+
+fn name(entry: &Entry) -> String {
+    format!("case-{}", entry.number)
+}
+
+fn listener(name: &str, prepared: &Prepared, paths: &Paths) -> Listener {
+    let expected = prepared.case.requests.iter().filter_map(|request| request.expect.allow.as_ref()?.metadata.as_ref());
+    Listener {
+        surroundings: prepared.case.envoy.clone(),
+        metadata: expected.flat_map(|metadata| outcome::flat(metadata).into_keys()).collect(),
+        ..Listener::new(name, &paths.wasm, &prepared.configuration)
+    }
+}
+
+fn outcome(response: Response, log: &Value) -> Result<Outcome, String> {
+    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty() && *text != "-").map(ToOwned::to_owned);
+    let decision = if response.header("x-upstream").is_some() {
+        let saw: Saw = serde_json::from_slice(&response.body).map_err(|error| error.to_string())?;
+        let metadata = log["metadata"].as_object().into_iter().flatten();
+        let metadata = metadata.filter_map(|(key, value)| Some((key.clone(), text(value)?))).collect();
+        Decision::Allowed { headers: saw.headers, metadata: Metadata::Flat(metadata) }
+    } else {
+        let details = log["details"].as_str().unwrap_or_default();
+        if !details.starts_with("sidegate_") {
+            return Err(format!("Envoy answered {}, not Sidegate: {log}", response.status));
+        }
+        Decision::Denied {
+            status: response.status,
+            headers: response.headers.into_iter().filter(|(name, _)| !is_envoys(name)).collect(),
+            body: String::from_utf8_lossy(&response.body).into_owned(),
+            kind: text(&log["decision"]).unwrap_or_default().to_ascii_uppercase(),
+            rule: text(&log["rule"]),
+        }
+    };
+    Ok(Outcome { decision, auth_config: text(&log["auth_config"]), trace: None })
+}
+
+/// Headers that Envoy adds to every local reply.
+fn is_envoys(name: &str) -> bool {
+    ["content-length", "date", "server", "connection"].contains(&name)
+}
