@@ -67,7 +67,7 @@ pub struct Options {
     pub plain_header_format: PlainHeaderFormat,
     /// Milliseconds that all of a request's calls together may take; then 503. Default 10000.
     pub timeout: Option<u64>,
-    /// How many verified tokens each worker remembers. 0: none. Default 10000.
+    /// How many verified tokens, and as many client certificates, each worker remembers. 0: none. Default 10000.
     pub token_cache_size: Option<usize>,
 }
 

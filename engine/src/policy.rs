@@ -9,6 +9,8 @@ use sidegate_config::{
     self as config, AuthConfigWhenError, Broken, Document, Documents, HostOverride, Options, Problem,
 };
 
+#[cfg(feature = "x509")]
+use crate::authentication::x509::CertificateMemory;
 use crate::authentication::{Authentication, api_key};
 use crate::authorization::Authorization;
 use crate::compile::Compiler;
@@ -37,6 +39,8 @@ pub struct Policy {
     key_sets: KeySets,
     verifier: Box<dyn Verifier>,
     tokens: TokenMemory,
+    #[cfg(feature = "x509")]
+    certificates: CertificateMemory,
 }
 
 /// One compiled AuthConfig.
@@ -104,9 +108,16 @@ impl Policy {
         }
         if problems.is_empty() {
             let options = settings.options;
-            let tokens = TokenMemory::new(options.token_cache_size.unwrap_or(TOKENS));
-            let verifier = Box::new(RustCrypto);
-            Ok(Self { hosts: hosts.hosts, options, key_sets: key_sets.build(), verifier, tokens })
+            let remembered = options.token_cache_size.unwrap_or(TOKENS);
+            Ok(Self {
+                hosts: hosts.hosts,
+                options,
+                key_sets: key_sets.build(),
+                verifier: Box::new(RustCrypto),
+                tokens: TokenMemory::new(remembered),
+                #[cfg(feature = "x509")]
+                certificates: CertificateMemory::new(remembered),
+            })
         } else {
             Err(problems)
         }
@@ -162,6 +173,13 @@ impl Policy {
     #[must_use]
     pub const fn tokens(&self) -> &TokenMemory {
         &self.tokens
+    }
+
+    /// Client certificates that were verified.
+    #[cfg(feature = "x509")]
+    #[must_use]
+    pub(crate) const fn certificates(&self) -> &CertificateMemory {
+        &self.certificates
     }
 
     /// Who checks signatures.

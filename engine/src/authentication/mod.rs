@@ -22,7 +22,7 @@ mod extension;
 mod jwt;
 mod plain;
 #[cfg(feature = "x509")]
-mod x509;
+pub(crate) mod x509;
 
 /// One way to prove an identity.
 #[derive(Debug)]

@@ -1,10 +1,7 @@
 //! `x509`: client certificates.
 
-use std::cell::RefCell;
-use std::num::NonZeroUsize;
 use std::rc::Rc;
 
-use lru::LruCache;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use sidegate_config::X509Spec;
@@ -12,9 +9,9 @@ use sidegate_config::X509Spec;
 use crate::compile::Compiler;
 use crate::error::StepError;
 use crate::session::Cx;
-use crate::time::Timestamp;
 
 mod certificate;
+mod memory;
 mod roots;
 mod signature;
 mod source;
@@ -24,34 +21,26 @@ mod testing;
 mod verification;
 mod xfcc;
 
-/// Verified certificates that a rule remembers; one is about 1 kB.
-const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1000).expect("is not zero");
+pub use memory::CertificateMemory;
+use memory::Fingerprint;
 
 /// Verifies a client certificate by trusted CAs. What a verified one proves is its subject.
 #[derive(Debug)]
 pub struct X509 {
     source: source::Source,
     roots: roots::Roots,
-    /// By SHA-256 of what was shown: checking a signature takes a thousand times as long as looking here.
-    remembered: RefCell<LruCache<[u8; 32], Known>>,
-}
-
-/// A certificate that was verified, and while that holds.
-#[derive(Debug)]
-struct Known {
-    identity: Rc<Value>,
-    validity: certificate::Validity,
+    /// Digest begun with everything that a certificate is verified by, so that rules with the same know the same ones.
+    checks: Sha256,
 }
 
 impl X509 {
     pub(super) fn compile(spec: &X509Spec, compiler: &mut Compiler<'_>) -> Self {
         let X509Spec { selector, all_namespaces, source } = spec;
         let namespace = (!all_namespaces).then_some(compiler.namespace);
-        Self {
-            source: compiler.at("source", |compiler| source::Source::compile(source.as_ref(), compiler)),
-            roots: compiler.at("selector", |compiler| roots::Roots::compile(namespace, selector, compiler)),
-            remembered: RefCell::new(LruCache::new(REMEMBERED)),
-        }
+        let source = compiler.at("source", |compiler| source::Source::compile(source.as_ref(), compiler));
+        let roots = compiler.at("selector", |compiler| roots::Roots::compile(namespace, selector, compiler));
+        let checks = Sha256::new().chain_update(source.form()).chain_update(roots.digest());
+        Self { source, roots, checks }
     }
 
     pub(super) const fn challenge(&self) -> &'static str {
@@ -60,24 +49,15 @@ impl X509 {
 
     pub(super) async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
         let shown = self.source.find(cx)?;
-        let digest: [u8; 32] = Sha256::digest(&shown).into();
-        if let Some(identity) = self.recall(&digest, cx.time) {
+        let fingerprint: Fingerprint = self.checks.clone().chain_update(&shown).finalize().into();
+        let certificates = cx.policy.certificates();
+        if let Some(identity) = certificates.recall(&fingerprint, cx.time) {
             return Ok(identity);
         }
         let chain = self.source.decode(&shown)?;
         let (subject, validity) = verification::verify(&chain, &self.roots, cx.time)?;
         let identity = Rc::new(subject);
-        self.remembered.borrow_mut().put(digest, Known { identity: Rc::clone(&identity), validity });
+        certificates.remember(fingerprint, Rc::clone(&identity), validity);
         Ok(identity)
-    }
-
-    fn recall(&self, digest: &[u8; 32], now: Timestamp) -> Option<Rc<Value>> {
-        let mut remembered = self.remembered.borrow_mut();
-        let known = remembered.get(digest)?;
-        if known.validity.check(now).is_ok() {
-            return Some(Rc::clone(&known.identity));
-        }
-        remembered.pop(digest);
-        None
     }
 }

@@ -2,6 +2,7 @@
 
 use pki_types::pem::PemObject as _;
 use pki_types::{CertificateDer, TrustAnchor};
+use sha2::{Digest as _, Sha256};
 use sidegate_config::{LabelSelector, ObjectMeta};
 use webpki::{Error, anchor_from_trusted_cert};
 
@@ -16,6 +17,8 @@ pub struct Roots {
     anchors: Vec<TrustAnchor<'static>>,
     /// Of each anchor.
     validities: Vec<Validity>,
+    /// Of all certificates, in order.
+    digest: Sha256,
 }
 
 impl Roots {
@@ -43,12 +46,20 @@ impl Roots {
             number = number.saturating_add(1);
             let (anchor, validity) = certificate
                 .map_err(|_| "is no PEM")
-                .and_then(|certificate| root(&certificate))
+                .and_then(|certificate| {
+                    self.digest.update(&certificate);
+                    root(&certificate)
+                })
                 .map_err(|reason| format!("{reason} (certificate {number} of the bundle)"))?;
             self.anchors.push(anchor);
             self.validities.push(validity);
         }
         if number == 0 { Err("has no certificate: a CA certificate in PEM is needed".to_owned()) } else { Ok(()) }
+    }
+
+    /// Tells different sets of CAs apart.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest.clone().finalize().into()
     }
 
     /// The keys that signatures are checked by.

@@ -70,6 +70,16 @@ impl Source {
         })
     }
 
+    /// Tells apart how the same bytes are read.
+    #[must_use]
+    pub const fn form(&self) -> [u8; 1] {
+        match self {
+            Self::Peer | Self::Expression(_) => [0],
+            Self::Xfcc(_) => [1],
+            Self::ClientCert(_) => [2],
+        }
+    }
+
     /// What stands there, as it stands there.
     pub fn find<'c>(&'c self, cx: &'c Cx) -> Result<Cow<'c, [u8]>, StepError> {
         match self {
