@@ -39,11 +39,7 @@ impl Jwt {
         compiler: &mut Compiler<'_>,
     ) -> Self {
         let JwtSpec { issuer_url, jwks_url, issuer, audiences, ttl, timeout } = spec;
-        let timeout = timeout.map_or(Ok(0), u64::try_from).unwrap_or_else(|_| {
-            compiler.at("timeout", |compiler| compiler.problem("the timeout is negative: give milliseconds, from 0"));
-            0
-        });
-        let timeout = if timeout == 0 { TIMEOUT } else { Duration::from_millis(timeout) };
+        let timeout = timeout.filter(|timeout| *timeout > 0).map_or(TIMEOUT, Duration::from_millis);
         let ttl = u64::try_from(*ttl).ok().filter(|ttl| *ttl > 0).map(Duration::from_secs);
         if issuer.as_ref().is_some_and(String::is_empty) {
             compiler.at("issuer", |compiler| compiler.problem("the issuer is empty: leave it out to accept any"));
