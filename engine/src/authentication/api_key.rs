@@ -28,11 +28,7 @@ pub type Identities = HashMap<[u8; 32], Rc<Value>>;
 pub type Shared = BTreeMap<(Option<String>, LabelSelector), Rc<Identities>>;
 
 impl ApiKey {
-    pub(super) fn compile(
-        spec: &ApiKeySpec,
-        placement: Option<&config::Credentials>,
-        compiler: &mut Compiler<'_>,
-    ) -> Self {
+    pub(super) fn compile(spec: &ApiKeySpec, credentials: Credentials, compiler: &mut Compiler<'_>) -> Self {
         let ApiKeySpec { selector, all_namespaces } = spec;
         compiler.at("selector", |compiler| check_selector(selector, compiler));
         let namespace = (!all_namespaces).then_some(compiler.namespace);
@@ -45,7 +41,7 @@ impl ApiKey {
                 identities
             }
         };
-        Self { credentials: Credentials::compile(placement, compiler), identities }
+        Self { credentials, identities }
     }
 
     pub(super) fn challenge(&self) -> &str {

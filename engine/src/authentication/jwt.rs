@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use sidegate_config::{self as config, JwtSpec};
+use sidegate_config::JwtSpec;
 
 use crate::call::{CallError, Question};
 use crate::compile::Compiler;
@@ -33,11 +33,7 @@ pub struct Jwt {
 }
 
 impl Jwt {
-    pub(super) fn compile(
-        spec: &JwtSpec,
-        placement: Option<&config::Credentials>,
-        compiler: &mut Compiler<'_>,
-    ) -> Self {
+    pub(super) fn compile(spec: &JwtSpec, credentials: Credentials, compiler: &mut Compiler<'_>) -> Self {
         let JwtSpec { issuer_url, jwks_url, issuer, audiences, ttl, timeout } = spec;
         let timeout = timeout.filter(|timeout| *timeout > 0).map_or(TIMEOUT, Duration::from_millis);
         let ttl = u64::try_from(*ttl).ok().filter(|ttl| *ttl > 0).map(Duration::from_secs);
@@ -60,7 +56,7 @@ impl Jwt {
             KeySetId(u32::MAX)
         });
         Self {
-            credentials: Credentials::compile(placement, compiler),
+            credentials,
             checks: begin_digest(key_set, issuer.as_ref(), audiences),
             key_set,
             source: url,

@@ -8,6 +8,7 @@ use serde_json::Value;
 use sidegate_config::AuthenticationSpec;
 
 use crate::compile::Compiler;
+use crate::credentials::Credentials;
 use crate::error::{Refusal, StepError};
 use crate::exec;
 use crate::response::denial::Denial;
@@ -75,7 +76,7 @@ fn compile_rule(name: &str, spec: &AuthenticationSpec, compiler: &mut Compiler<'
         plain,
         anonymous,
     } = spec;
-    let placement = credentials.as_ref();
+    let credentials = compiler.at("credentials", |compiler| Credentials::compile(credentials.as_ref(), compiler));
     let mut methods: Vec<(&'static str, Method)> = Vec::new();
     let before = [
         api_key.is_some(),
@@ -87,11 +88,12 @@ fn compile_rule(name: &str, spec: &AuthenticationSpec, compiler: &mut Compiler<'
         kubernetes_token_review.is_some(),
     ];
     if let Some(spec) = api_key {
-        let method = compiler.at("apiKey", |compiler| api_key::ApiKey::compile(spec, placement, compiler));
+        let credentials = credentials.clone();
+        let method = compiler.at("apiKey", |compiler| api_key::ApiKey::compile(spec, credentials, compiler));
         methods.push(("IDENTITY_APIKEY", Method::ApiKey(method)));
     }
     if let Some(spec) = jwt {
-        let method = compiler.at("jwt", |compiler| jwt::Jwt::compile(spec, placement, compiler));
+        let method = compiler.at("jwt", |compiler| jwt::Jwt::compile(spec, credentials, compiler));
         methods.push(("IDENTITY_JWT", Method::Jwt(method)));
     }
     #[cfg(feature = "x509")]
