@@ -13,6 +13,9 @@ use super::Algorithm;
 /// Smallest and largest RSA modulus, in bits. Below, signatures can be forged; above, each check costs too much.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
+/// The largest modulus with a zero in front, in bytes.
+const RSA_BYTES: usize = 1025;
+
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
@@ -84,7 +87,7 @@ impl PublicKey {
     /// The modulus is not of 2048 to 8192 bits, or one of them is even or the exponent out of bounds.
     pub fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, KeyError> {
         // A bound before the conversion, whose cost grows with the length.
-        if modulus.len().max(exponent.len()) > RSA_BITS.end() / 8 + 1 {
+        if modulus.len().max(exponent.len()) > RSA_BYTES {
             return Err(KeyError("the RSA key is longer than 8192 bits"));
         }
         let (n, e) = (BigUint::from_bytes_be(modulus), BigUint::from_bytes_be(exponent));

@@ -47,20 +47,15 @@ impl World {
     fn load(&self, keys: &[Value]) {
         let sets = self.policy.key_sets();
         assert_eq!(sets.due(self.at()), [FIRST]);
-        let fetch = sets.begin(FIRST, self.at()).unwrap();
-        let fetched = match sets.fetched(fetch.id, ok(set(keys)), self.at()) {
-            Fetched::Failed(_) => {
-                let again = self.at().after(std::time::Duration::from_secs(60));
-                let fetch = sets.begin(FIRST, again).unwrap();
-                let discovery = json!({"issuer": ISSUER, "jwks_uri": JWKS_URL,
-                    "id_token_signing_alg_values_supported": ["RS256", "ES256", "HS256"]});
-                let discovery = sets.fetched(fetch.id, ok(discovery.to_string().into_bytes()), again);
-                let Fetched::Next(fetch) = discovery else { panic!("{discovery:?}") };
-                sets.fetched(fetch.id, ok(set(keys)), self.at())
-            }
-            fetched => fetched,
-        };
-        assert_eq!(fetched, Fetched::Done);
+        let mut fetch = sets.begin(FIRST, self.at()).unwrap();
+        if fetch.path.ends_with("/openid-configuration") {
+            let discovery = json!({"issuer": ISSUER, "jwks_uri": JWKS_URL,
+                "id_token_signing_alg_values_supported": ["RS256", "ES256", "HS256"]});
+            let fetched = sets.fetched(fetch.id, ok(discovery.to_string().into_bytes()), self.at());
+            let Fetched::Next(next) = fetched else { panic!("{fetched:?}") };
+            fetch = next;
+        }
+        assert_eq!(sets.fetched(fetch.id, ok(set(keys)), self.at()), Fetched::Done);
     }
 
     fn start(&self, credential: &str) -> (Session, Progress) {
@@ -417,7 +412,8 @@ fn only_good_tokens_are_remembered() {
     }
     let good = signed(&with(half, "aud", "b"), 1);
     let mut forged = good.clone();
-    forged.replace_range(forged.len() - 10..forged.len() - 9, if forged.ends_with('A') { "B" } else { "A" });
+    let place = forged.len() - 10..forged.len() - 9;
+    forged.replace_range(place.clone(), if &forged[place] == "A" { "B" } else { "A" });
     assert_eq!(world.reason(&forged), BAD_SIGNATURE);
     assert!(world.policy.tokens().is_empty());
     assert_eq!(count.get(), 7);
