@@ -12,6 +12,7 @@ use crate::view::View;
 #[cfg(feature = "cel")]
 pub mod cel;
 pub mod condition;
+pub mod regex;
 pub mod selector;
 pub mod template;
 pub mod text;
