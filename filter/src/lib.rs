@@ -1,5 +1,6 @@
 //! The Proxy-Wasm shell around the engine: it hears Envoy's callbacks, asks the engine, and does what it says.
 
+#![expect(missing_docs, reason = "the SDK's macro exports a function without")]
 // A panic ends the VM for every stream of a worker, so nothing that may panic is used outside tests.
 #![cfg_attr(
     not(test),
@@ -15,7 +16,6 @@
         clippy::unwrap_used
     )
 )]
-#![expect(missing_docs, reason = "the SDK's macro exports a function without")]
 
 mod host;
 mod http;
