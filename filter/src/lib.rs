@@ -29,3 +29,6 @@ mod verify;
 proxy_wasm::main! {{
     proxy_wasm::set_root_context(|id| Box::new(root::Root::new(id)));
 }}
+
+#[cfg(test)]
+mod tests;

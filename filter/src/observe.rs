@@ -145,10 +145,10 @@ pub fn verdict(metrics: &Metrics, headers: &Headers, verdict: &Verdict) {
         metrics.failed(Failure::Step(step.stage));
     }
     if let Some(auth_config) = &verdict.auth_config {
-        ignore(host::set_property(b"sidegate\0auth_config", auth_config.as_bytes()));
+        ignore(host::set_property(b"sidegate.auth_config", auth_config.as_bytes()));
     }
     match &verdict.decision {
-        Decision::Allow(_) => ignore(host::set_property(b"sidegate\0decision", b"ok")),
+        Decision::Allow(_) => ignore(host::set_property(b"sidegate.decision", b"ok")),
         Decision::Deny(reply) => denial(reply),
     }
     if host::logs(Level::Debug) {
@@ -165,11 +165,11 @@ pub fn failure(metrics: &Metrics, reply: &LocalReply) {
 }
 
 fn denial(reply: &LocalReply) {
-    ignore(host::set_property(b"sidegate\0decision", decision(reply.status).as_bytes()));
+    ignore(host::set_property(b"sidegate.decision", decision(reply.status).as_bytes()));
     if let Some(rule) = &reply.rule {
-        ignore(host::set_property(b"sidegate\0rule", rule.as_bytes()));
+        ignore(host::set_property(b"sidegate.rule", rule.as_bytes()));
     }
-    ignore(host::set_property(b"sidegate\0reason", reply.reason.as_bytes()));
+    ignore(host::set_property(b"sidegate.reason", reply.reason.as_bytes()));
 }
 
 const fn decision(status: DenialStatus) -> &'static str {
@@ -237,10 +237,10 @@ pub fn dynamic_metadata(items: &[(String, Value)], carrier: Option<&str>) -> Res
         match value {
             Value::Object(members) => {
                 for (name, value) in members {
-                    metadata_item(&["sidegate", "metadata", key, name].join("\0"), value)?;
+                    metadata_item(&["sidegate", "metadata", key, name].join("."), value)?;
                 }
             }
-            value => metadata_item(&["sidegate", "metadata", key].join("\0"), value)?,
+            value => metadata_item(&["sidegate", "metadata", key].join("."), value)?,
         }
     }
     let Some(carrier) = carrier.filter(|_| !items.is_empty()) else { return Ok(()) };
