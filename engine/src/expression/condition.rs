@@ -252,3 +252,164 @@ fn shorten(text: &str) -> String {
         None => text.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::expression::testing::{compiled, view};
+
+    fn try_compile(items: &Value) -> (Condition, Vec<String>) {
+        let items: Vec<PatternExpressionOrRef> = serde_json::from_value(items.clone()).unwrap();
+        let patterns = json!({
+            "admin": [{"selector": "auth.identity.role", "operator": "eq", "value": "admin"}],
+            "both": [
+                {"selector": "auth.identity.role", "operator": "eq", "value": "admin"},
+                {"selector": "request.method", "operator": "eq", "value": "GET"},
+            ],
+            "none": [],
+        });
+        let (condition, problems, _) = compiled(patterns, |compiler| Condition::compile(&items, compiler));
+        (condition, problems)
+    }
+
+    fn held(items: &Value, view: &View) -> Held {
+        let (condition, problems) = try_compile(items);
+        assert_eq!(problems, [""; 0], "{items}");
+        condition.evaluate(view).unwrap()
+    }
+
+    #[test]
+    fn operators_compare_texts() {
+        let identity = json!({
+            "role": "admin", "n": null, "e": "", "t": true, "f": 1.50, "i": 12, "big": 9_007_199_254_740_993_u64,
+            "list": ["a", 1, null, true, 2.0], "empty": [], "object": {"a": "&"},
+        });
+        let view = view(&[], &[], Some(identity));
+        for (selector, operator, value, expected) in [
+            ("role", "eq", "admin", true),
+            ("role", "eq", "Admin", false),
+            ("t", "eq", "true", true),
+            ("i", "eq", "12", true),
+            ("f", "eq", "1.5", true),
+            ("f", "eq", "1.50", false),
+            ("big", "eq", "9007199254740993", true),
+            ("object", "eq", r#"{"a":"\u0026"}"#, true),
+            ("missing", "eq", "", true),
+            ("n", "eq", "", true),
+            ("e", "eq", "", true),
+            ("n", "eq", "null", false),
+            ("role", "neq", "user", true),
+            ("role", "neq", "admin", false),
+            ("missing", "neq", "x", true),
+            ("missing", "neq", "", false),
+            ("list", "incl", "a", true),
+            ("list", "incl", "1", true),
+            ("list", "incl", "2", true),
+            ("list", "incl", "true", true),
+            ("list", "incl", "", true),
+            ("list", "incl", "b", false),
+            ("role", "incl", "admin", true),
+            ("role", "incl", "adm", false),
+            ("empty", "incl", "", false),
+            ("missing", "incl", "", false),
+            ("n", "incl", "", false),
+            ("e", "incl", "", true),
+            ("list", "excl", "b", true),
+            ("list", "excl", "a", false),
+            ("missing", "excl", "a", true),
+            ("role", "excl", "admin", false),
+            ("role", "matches", "dmi", true),
+            ("role", "matches", "^dmi", false),
+            ("missing", "matches", "^$", true),
+            ("i", "matches", r"^\d+$", true),
+            ("list", "matches", "null", true),
+        ] {
+            let item = json!([{"selector": format!("auth.identity.{selector}"), "operator": operator, "value": value}]);
+            assert_eq!(held(&item, &view) == Held::Yes, expected, "{item}");
+        }
+    }
+
+    #[test]
+    fn lists_are_joined_and_the_first_failed_criterion_is_named() {
+        let view = view(&[(":method", "POST")], &[], Some(json!({"role": "admin"})));
+        let admin = json!({"selector": "auth.identity.role", "operator": "eq", "value": "admin"});
+        let get = json!({"selector": "request.method", "operator": "eq", "value": "GET"});
+        let no = |text: &str| Held::No(text.to_owned());
+        for (items, expected) in [
+            (json!([]), Held::Yes),
+            (json!([admin]), Held::Yes),
+            (json!([admin, get]), no("request.method eq GET")),
+            (json!([{"all": [admin, {"all": [get]}]}]), no("request.method eq GET")),
+            (json!([{"all": []}]), Held::Yes),
+            (json!([{"any": [get, admin]}]), Held::Yes),
+            (
+                json!([{"any": [get, {"all": [get]}]}]),
+                no("any of (request.method eq GET; all of (request.method eq GET))"),
+            ),
+            (json!([{"patternRef": "admin"}]), Held::Yes),
+            (json!([{"patternRef": "both"}]), no("request.method eq GET")),
+            (json!([{"patternRef": "none"}]), Held::Yes),
+            // Within `any`, each of the named patterns is an alternative.
+            (json!([{"any": [{"patternRef": "both"}]}]), Held::Yes),
+            (
+                json!([{"any": [{"all": [{"patternRef": "both"}]}]}]),
+                no("any of (all of (auth.identity.role eq admin; request.method eq GET))"),
+            ),
+            (json!([{"any": [{"patternRef": "none"}]}]), no("any of ()")),
+            // In a pattern braces are gjson's, not a template's.
+            (
+                json!([{"selector": "auth.identity.{role}", "operator": "eq", "value": r#"{"role":"admin"}"#}]),
+                Held::Yes,
+            ),
+            (json!([{"selector": "request.method", "operator": "neq"}]), Held::Yes),
+        ] {
+            assert_eq!(held(&items, &view), expected, "{items}");
+        }
+        let long = json!([{"selector": "request.method", "operator": "eq", "value": "x".repeat(1000)}]);
+        assert!(matches!(held(&long, &view), Held::No(text) if text.chars().count() == 201 && text.ends_with('…')));
+    }
+
+    #[test]
+    fn what_is_no_condition_is_a_problem() {
+        let mut deep = json!({"patternRef": "admin"});
+        for _ in 0..40 {
+            deep = json!({"all": [deep]});
+        }
+        for (item, path, message) in [
+            (json!({}), "", "exactly one form is needed"),
+            (json!({"patternRef": "admin", "all": []}), "", "exactly one form is needed"),
+            (json!({"any": [{"all": [], "selector": "a"}]}), ".any[0]", "exactly one form is needed"),
+            (json!({"selector": "a"}), "", "`selector` and `operator` are both needed"),
+            (json!({"operator": "eq", "value": "a"}), "", "`selector` and `operator` are both needed"),
+            (json!({"value": "a"}), "", "`selector` and `operator` are both needed"),
+            (json!({"any": []}), "", "`any` is empty"),
+            (
+                json!({"patternRef": "adnim"}),
+                ".patternRef",
+                "`adnim` is not in `spec.patterns`; there is `admin`, `both`, `none`",
+            ),
+            (
+                json!({"selector": "a", "operator": "matches", "value": "a("}),
+                ".value",
+                "`a(` is no regular expression: unclosed group",
+            ),
+            (json!({"selector": "a.#(b", "operator": "eq"}), ".selector", "`#(` is never closed"),
+            (deep, &".all[0]".repeat(33)[..33 * 7 - 3], "nested more than 32 deep"),
+        ] {
+            let (_, problems) = try_compile(&json!([item]));
+            let [problem] = problems.as_slice() else { panic!("{item}: {problems:?}") };
+            assert!(problem.starts_with(&format!("AuthConfig default/test: spec[0]{path}: ")), "{problem}");
+            assert!(problem.contains(message), "{problem}");
+        }
+    }
+
+    #[test]
+    fn what_a_condition_reads_is_needed() {
+        let item = json!([{"any": [{"selector": "source.address", "operator": "eq", "value": "::1"}]}]);
+        let items: Vec<PatternExpressionOrRef> = serde_json::from_value(item).unwrap();
+        let (_, _, needs) = compiled(json!({}), |compiler| Condition::compile(&items, compiler));
+        assert_eq!(needs.iter().collect::<Vec<_>>(), [crate::Attribute::SourceAddress]);
+    }
+}

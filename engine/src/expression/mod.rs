@@ -15,6 +15,8 @@ pub mod condition;
 pub mod regex;
 pub mod selector;
 pub mod template;
+#[cfg(test)]
+pub mod testing;
 pub mod text;
 
 use selector::Selector;
@@ -113,5 +115,83 @@ impl Dynamic {
             #[cfg(feature = "cel")]
             Self::Cel(program) => text::stringify(&program.value(view)?),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::testing::{compiled, view};
+    use super::*;
+
+    fn dynamic(source: Value) -> Dynamic {
+        let source = serde_json::from_value(source).unwrap();
+        let (dynamic, problems, _) = compiled(json!({}), |compiler| Dynamic::compile(&source, compiler));
+        assert_eq!(problems, [""; 0]);
+        dynamic
+    }
+
+    #[test]
+    fn a_value_is_fixed_or_selected_or_a_template() {
+        let view =
+            view(&[(":path", "/a?b=<c>")], &[], Some(json!({"sub": "al\"ice", "age": 41.0, "groups": ["a", "b"]})));
+        for (source, value, text) in [
+            (json!({}), json!(null), ""),
+            (json!({"value": {"a": ["<"]}}), json!({"a": ["<"]}), r#"{"a":["\u003c"]}"#),
+            (json!({"value": 1.50}), json!(1.5), "1.5"),
+            (json!({"value": "{auth.identity.sub}"}), json!("{auth.identity.sub}"), "{auth.identity.sub}"),
+            (json!({"selector": "auth.identity.age"}), json!(41.0), "41"),
+            (json!({"selector": "auth.identity.sub"}), json!("al\"ice"), "al\"ice"),
+            (json!({"selector": "auth.identity.groups"}), json!(["a", "b"]), r#"["a","b"]"#),
+            (json!({"selector": "plain text"}), json!(null), ""),
+            (json!({"selector": "auth.identity.missing"}), json!(null), ""),
+            (json!({"selector": "auth.identity.sub", "value": 1}), json!("al\"ice"), "al\"ice"),
+            (json!({"selector": "", "value": 1, "expression": ""}), json!(1), "1"),
+            (json!({"selector": "{auth.identity.age}"}), json!("41"), "41"),
+            (
+                json!({"selector": "hello {auth.identity.sub}, {auth.identity.missing}{}{nowhere.x}!"}),
+                json!("hello al\"ice, !"),
+                "hello al\"ice, !",
+            ),
+            (json!({"selector": r#"\{"q":"{request.path}"}"#}), json!(r#"{"q":"/a?b=<c>"}"#), r#"{"q":"/a?b=<c>"}"#),
+            (json!({"selector": "{{auth.identity.age}}"}), json!(r#"{"age":41}"#), r#"{"age":41}"#),
+            (
+                json!({"selector": "{auth.identity.groups}-{auth.identity.groups.#}"}),
+                json!(r#"["a","b"]-2"#),
+                r#"["a","b"]-2"#,
+            ),
+            (
+                json!({"selector": r#"{auth.identity.sub.@extract:{"sep":"i","pos":1}}{auth.identity.sub.@case:upper}"#}),
+                json!("ceAL\"ICE"),
+                "ceAL\"ICE",
+            ),
+            // Upstream takes this for a template too.
+            (json!({"selector": "auth.identity.{sub,age}"}), json!("auth.identity."), "auth.identity."),
+        ] {
+            let dynamic = dynamic(source.clone());
+            assert_eq!(dynamic.value(&view), Ok(value), "{source}");
+            assert_eq!(dynamic.text(&view), Ok(text.to_owned()), "{source}");
+        }
+    }
+
+    #[test]
+    fn problems_name_their_place() {
+        let sources = [
+            ("a".to_owned(), ValueOrSelector { selector: Some("x.#(y".to_owned()), ..Default::default() }),
+            (
+                "b".to_owned(),
+                ValueOrSelector { selector: Some("{x.#(y}{source.port}".to_owned()), ..Default::default() },
+            ),
+        ];
+        let (_, problems, needs) = compiled(json!({}), |compiler| Dynamic::compile_map(&sources.into(), compiler));
+        assert_eq!(
+            problems,
+            [
+                "AuthConfig default/test: spec.a.selector: `x.#(y` is no path: `#(` is never closed",
+                "AuthConfig default/test: spec.b.selector: `x.#(y` is no path: `#(` is never closed",
+            ]
+        );
+        assert!(needs.has(crate::Attribute::SourceAddress));
     }
 }

@@ -103,16 +103,14 @@ impl Selector {
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
-
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
-    use crate::view::Auth;
+    use crate::expression::testing;
 
     fn view(identity: Value) -> View {
-        let auth = Auth { identity: Some(Rc::new(identity)), ..Auth::default() };
-        View { request: Rc::default(), time: crate::time::Timestamp::default(), auth: Rc::new(auth) }
+        testing::view(&[], &[], Some(identity))
     }
 
     fn identity() -> Value {
@@ -291,6 +289,54 @@ mod tests {
         ] {
             let reason = Selector::parse(path).unwrap_err();
             assert!(reason.contains(expected), "{path}: {reason}");
+        }
+    }
+
+    /// Text made of what paths are made of.
+    fn path_like() -> impl Strategy<Value = String> {
+        #[rustfmt::skip]
+        const WORDS: &[&str] = &[
+            "auth", "identity", ".", "|", "#", "#(", ")", "[", "]", "{", "}", ",", ":", "@", "*", "?", "\\", "\"", "!", "=",
+            "a", "b", "0", "1", "99999999999999999999", "~", "%", "<", ">=", "é", "\u{0}", "@this", "@reverse", "@flatten",
+            "@join", "@keys", "@values", "@tostr", "@fromstr", "@extract", ":{\"sep\":\"\",\"pos\":1}", "@replace",
+            ":{\"old\":\"\",\"new\":\"xx\"}", "@case:upper", "@base64:encode", "@base64:decode", "@strip", "@pretty",
+        ];
+        prop::collection::vec(prop::sample::select(WORDS), 0..24).prop_map(|words| words.concat())
+    }
+
+    fn json_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "\\PC{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            let members =
+                prop::collection::btree_map(prop::sample::select(&["a", "b", "0", "é"][..]), inner.clone(), 0..4);
+            prop_oneof![
+                prop::collection::vec(inner, 0..4).prop_map(Value::from),
+                members.prop_map(|members| {
+                    Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_path_panics_on_any_json(path in prop_oneof![path_like(), ".{0,40}"], identity in json_value()) {
+            let view = view(identity);
+            for path in [format!("auth.identity.{path}"), format!("auth.identity|{path}"), path] {
+                if let Ok((selector, _)) = Selector::parse(&path) {
+                    let text = selector.text(&view);
+                    prop_assert!(selector.with_text(&view, |seen| seen == text));
+                    prop_assert_eq!(selector.value(&view).is_null(), selector.find(&view).is_none_or(|value| value.is_null()));
+                }
+            }
         }
     }
 }

@@ -87,7 +87,7 @@ fn whole(members: &[Member], view: &View) -> Map<String, Value> {
 }
 
 fn object<'a>(members: Map<String, Value>) -> Option<Cow<'a, Value>> {
-    (!members.is_empty()).then(|| Cow::Owned(Value::Object(members)))
+    (!members.is_empty()).then_some(Cow::Owned(Value::Object(members)))
 }
 
 use Node::{FilterMetadata, Headers, Identity, Object, Optional, Value as Read};
@@ -279,4 +279,157 @@ fn certificate(view: &View) -> Option<Value> {
     const ESCAPED: AsciiSet = AsciiSet::EMPTY.add(b'\n').add(b' ').add(b'+').add(b'/').add(b'=');
     let pem = view.request.attributes.text(Attribute::PeerCertificate)?;
     text(Some(utf8_percent_encode(&pem, &ESCAPED).to_string().into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::expression::testing::view;
+    use crate::view::Place;
+
+    fn full() -> View {
+        let headers = [
+            (":method", "POST"),
+            (":path", "/pkg.Service/Do%20it?x=1&y=%20"),
+            (":authority", "api.example.com:8080"),
+            (":scheme", "https"),
+            ("x-request-id", "id-1"),
+            ("content-type", "application/grpc+proto"),
+            ("user-agent", "test"),
+            ("referer", "https://example.com"),
+            ("x-many", "a"),
+            ("x-empty", ""),
+            ("x-many", "b"),
+        ];
+        let attributes = [
+            (Attribute::SourceAddress, "[2001:db8::1]:4321"),
+            (Attribute::DestinationAddress, "10.0.0.2:443"),
+            (Attribute::Protocol, "HTTP/2"),
+            (Attribute::Size, "42"),
+            (Attribute::PeerUriSan, "spiffe://cluster.local/ns/a/sa/b"),
+            (Attribute::PeerCertificate, "-----BEGIN CERTIFICATE-----\nab+/=\n"),
+            (Attribute::RequestedServerName, "sni.example.com"),
+        ];
+        let mut view = view(&headers, &attributes, Some(json!({"sub": "alice"})));
+        Rc::make_mut(&mut view.auth).authorization.insert("rule".into(), Rc::new(json!(true)));
+        view
+    }
+
+    #[test]
+    fn the_whole_is_what_authorino_makes_of_a_check_request() {
+        let headers = json!({
+            ":method": "POST", ":path": "/pkg.Service/Do%20it?x=1&y=%20", ":authority": "api.example.com:8080",
+            ":scheme": "https", "x-request-id": "id-1", "content-type": "application/grpc+proto", "user-agent": "test",
+            "referer": "https://example.com", "x-many": "a,b", "x-empty": "",
+        });
+        let time = json!({"seconds": 1_700_000_000, "nanos": 5});
+        let source =
+            json!({"Address": {"SocketAddress": {"address": "2001:db8::1", "PortSpecifier": {"PortValue": 4321}}}});
+        let destination =
+            json!({"Address": {"SocketAddress": {"address": "10.0.0.2", "PortSpecifier": {"PortValue": 443}}}});
+        let expected = json!({
+            "context": {
+                "request": {
+                    "time": time,
+                    "http": {
+                        "id": "id-1", "method": "POST", "headers": headers, "path": "/pkg.Service/Do%20it?x=1&y=%20",
+                        "host": "api.example.com:8080", "scheme": "https", "protocol": "HTTP/2", "size": 42,
+                    },
+                },
+                "source": {
+                    "address": source, "principal": "spiffe://cluster.local/ns/a/sa/b",
+                    "certificate": "-----BEGIN%20CERTIFICATE-----%0Aab%2B%2F%3D%0A",
+                },
+                "destination": {"address": destination},
+                "tls_session": {"sni": "sni.example.com"},
+            },
+            "request": {
+                "id": "id-1", "time": time, "protocol": "HTTP/2", "scheme": "https", "host": "api.example.com:8080",
+                "method": "POST", "path": "/pkg.Service/Do%20it?x=1&y=%20", "url_path": "/pkg.Service/Do it",
+                "query": "x=1&y=%20", "headers": headers, "referer": "https://example.com", "user_agent": "test", "size": 42,
+                "grpc": {"service": "pkg.Service", "method": "Do it"},
+            },
+            "source": {"address": "2001:db8::1", "port": 4321, "principal": "spiffe://cluster.local/ns/a/sa/b"},
+            "destination": {"address": "10.0.0.2", "port": 443},
+            "auth": {"identity": {"sub": "alice"}, "authorization": {"rule": true}},
+        });
+        let view = full();
+        assert_eq!(Place::ROOT.read(&view).as_deref(), Some(&expected));
+        assert_eq!(view.root("request").as_ref(), expected.get("request"));
+        each(&expected, &mut Vec::new(), &mut |path, value| {
+            assert_eq!(view.get(path).as_deref(), Some(value), "{path:?}");
+        });
+    }
+
+    /// Visits every value that is reached by names alone.
+    fn each<'a>(value: &'a Value, path: &mut Vec<&'a str>, visit: &mut dyn FnMut(&[&str], &Value)) {
+        for (name, value) in value.as_object().into_iter().flatten() {
+            path.push(name);
+            visit(path, value);
+            each(value, path, visit);
+            path.pop();
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_absent() {
+        let bare =
+            view(&[(":method", "CONNECT"), (":authority", "")], &[(Attribute::SourceAddress, "9.9.9.9:0")], None);
+        for (path, expected) in [
+            (&["request", "path"] as &[&str], None),
+            (&["request", "url_path"], None),
+            (&["request", "host"], None),
+            (&["request", "size"], None),
+            (&["request", "grpc"], None),
+            (&["request", "headers", "x"], None),
+            (&["request", "headers", ":authority"], Some(json!(""))),
+            (&["request", "headers", "X"], None),
+            (&["request", "method", "x"], None),
+            (&["request", "nonesuch"], None),
+            (&["source"], Some(json!({"address": "9.9.9.9"}))),
+            (
+                &["context", "source", "address", "Address", "SocketAddress", "PortSpecifier"],
+                Some(json!({"PortValue": 0})),
+            ),
+            (&["context", "destination"], Some(json!({}))),
+            (&["context", "context_extensions"], None),
+            (&["destination"], Some(json!({}))),
+            (&["source", "certificate"], None),
+            (&["metadata"], None),
+            (&["metadata", "filter_metadata", "a"], None),
+            (&["auth"], Some(json!({}))),
+            (&["auth", "identity"], None),
+            (&["auth", "metadata"], None),
+            (&["nonesuch"], None),
+        ] {
+            assert_eq!(bare.get(path).map(Cow::into_owned), expected, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_taken_apart() {
+        for (address, expected) in [
+            ("10.0.0.1:80", Some(("10.0.0.1", 80))),
+            ("[::1]:443", Some(("::1", 443))),
+            ("8.8.8.8:0", Some(("8.8.8.8", 0))),
+            ("/run/envoy.sock", None),
+            ("@sock:x", None),
+            ("10.0.0.1:99999", None),
+            ("", None),
+        ] {
+            assert_eq!(split_address(address), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn only_names_lead_on_and_lists_have_none() {
+        let view = view(&[], &[], Some(json!({"list": [{"a": 1}], "0": "x", "deep": {"er": [2]}})));
+        assert_eq!(view.get(&["auth", "identity", "0"]).as_deref(), Some(&json!("x")));
+        assert_eq!(view.get(&["auth", "identity", "deep", "er"]).as_deref(), Some(&json!([2])));
+        assert_eq!(view.get(&["auth", "identity", "list", "0"]), None);
+    }
 }

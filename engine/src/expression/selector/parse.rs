@@ -266,8 +266,8 @@ fn unquote(name: &str) -> String {
 
 /// The name that gjson gives to a member without one: the last part of its path, if it looks like a name.
 fn last_name(path: &str) -> String {
-    let separators = path.match_indices(['.', '|']).map(|(at, _)| at);
-    let last = separators.filter(|at| !path.get(..*at).unwrap_or_default().ends_with('\\')).last();
+    let mut separators = path.rmatch_indices(['.', '|']).map(|(at, _)| at);
+    let last = separators.find(|at| !path.get(..*at).unwrap_or_default().ends_with('\\'));
     let name = last.map_or(path, |at| tail(path, at.saturating_add(1)));
     let simple = !name.contains(|c: char| c < ' ' || "[]{}()#|!".contains(c));
     if simple { name } else { "_" }.to_owned()
