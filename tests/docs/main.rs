@@ -1,0 +1,107 @@
+//! What the documents show is true: `cargo test -p sidegate-tests --test docs`.
+//!
+//! A block marked `yaml` is a whole configuration, or a list of cases of the corpus; `yaml fragment` is a part of something.
+//! A command of a block marked `console` (after `$`) is run if it is not in `not-run.yaml`; what follows it is its output.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use serde_json::Value;
+use sidegate_engine::Policy;
+use sidegate_tests::{native, prepare};
+
+fn main() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let not_run: BTreeMap<String, String> =
+        yaml_serde::from_str(include_str!("not-run.yaml")).unwrap_or_else(|error| panic!("not-run.yaml: {error}"));
+    let trials = documents(&root).into_iter().flat_map(|path| {
+        let name = path.strip_prefix(&root).unwrap_or(&path).display().to_string();
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+        blocks(&text).into_iter().flat_map(|block| trials(&name, block, &not_run)).collect::<Vec<_>>()
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
+}
+
+/// A fenced block.
+struct Block {
+    line: usize,
+    info: String,
+    text: String,
+}
+
+fn trials(document: &str, Block { line, info, text }: Block, not_run: &BTreeMap<String, String>) -> Vec<Trial> {
+    match info.as_str() {
+        "yaml" => vec![Trial::test(format!("{document}:{line}"), move || configuration(&text).map_err(Failed::from))],
+        "console" => commands(&text)
+            .into_iter()
+            .map(|(command, output)| {
+                let skipped = not_run.contains_key(&command);
+                let test = format!("{document}:{line}: {command}");
+                Trial::test(test, move || run(&command, &output).map_err(Failed::from)).with_ignored_flag(skipped)
+            })
+            .collect(),
+        "" | "yaml fragment" | "json" | "rust" | "diff" | "text" => Vec::new(),
+        _ => panic!("{document}:{line}: `{info}` is no kind of block that is known; see tests/docs/main.rs"),
+    }
+}
+
+fn configuration(yaml: &str) -> Result<(), String> {
+    let value: Value = yaml_serde::from_str(yaml).map_err(|error| error.to_string())?;
+    if let Value::Array(cases) = &value {
+        return cases.iter().try_for_each(|case| native::run(&prepare::prepare(case, 0)?));
+    }
+    let problems = |problems: Vec<_>| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    Policy::compile(value.to_string().as_bytes()).map(drop).map_err(problems)
+}
+
+/// Commands and what they print.
+fn commands(text: &str) -> Vec<(String, String)> {
+    let mut commands: Vec<(String, String)> = Vec::new();
+    for line in text.lines() {
+        match (line.strip_prefix("$ "), commands.last_mut()) {
+            (Some(command), _) => commands.push((command.to_owned(), String::new())),
+            (None, Some((_, output))) => output.extend([line, "\n"]),
+            (None, None) => panic!("`{line}`: a console block starts with `$ ` and a command"),
+        }
+    }
+    commands
+}
+
+fn run(command: &str, expected: &str) -> Result<(), String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let output = Command::new("bash").args(["-euc", command]).current_dir(root).output();
+    let output = output.map_err(|error| error.to_string())?;
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    match output.status.success() && stdout == expected {
+        true => Ok(()),
+        false => Err(format!("{}\nexpected\n{expected}\ngot\n{stdout}\n{stderr}", output.status)),
+    }
+}
+
+fn blocks(text: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut open: Option<Block> = None;
+    for (index, line) in text.lines().enumerate() {
+        match (line.trim_start().strip_prefix("```"), open.as_mut()) {
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (Some(info), None) => open = Some(Block { line: index + 1, info: info.to_owned(), text: String::new() }),
+            (None, Some(block)) => block.text.extend([line, "\n"]),
+            (None, None) => {}
+        }
+    }
+    blocks
+}
+
+/// The Markdown files of the project.
+fn documents(root: &Path) -> Vec<PathBuf> {
+    let folders = ["", "docs", "docs/decisions", "tests/fixtures"].map(|folder| root.join(folder));
+    let examples = fs::read_dir(root.join("envoy-examples")).into_iter().flatten().flatten().map(|entry| entry.path());
+    let entries = folders.into_iter().chain(examples).flat_map(|folder| fs::read_dir(folder).into_iter().flatten());
+    let mut documents: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    documents.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    documents.sort();
+    documents
+}
