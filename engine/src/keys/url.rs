@@ -50,7 +50,7 @@ impl Url {
         if host.is_empty() {
             return Err("has no host");
         }
-        let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        let path = uri.query().map_or_else(|| uri.path().to_owned(), |query| format!("{}?{query}", uri.path()));
         Ok(Self { scheme, host, port, path })
     }
 
