@@ -67,6 +67,14 @@ impl<'a> Compiler<'a> {
         result
     }
 
+    /// Runs `compile` at a place counted from `spec`, for what is written there and used here.
+    pub fn at_spec<T>(&mut self, compile: impl FnOnce(&mut Self) -> T) -> T {
+        let here = std::mem::replace(&mut self.path, vec!["spec".to_owned()]);
+        let result = compile(self);
+        self.path = here;
+        result
+    }
+
     /// Says what is wrong at this place, and what to write instead.
     pub fn problem(&mut self, message: impl Into<String>) {
         let path = self.path.iter().enumerate().fold(String::new(), |mut path, (depth, step)| {

@@ -1,7 +1,7 @@
 //! The compiled configuration.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::authentication::{Authentication, api_key};
 use crate::authorization::Authorization;
 use crate::compile::Compiler;
 use crate::crypto::{RustCrypto, Verifier};
-use crate::expression::condition::Condition;
+use crate::expression::condition::{self, Condition};
 use crate::hosts::Hosts;
 use crate::keys::{KeySets, KeySetsBuilder};
 use crate::request::{Attribute, Needs, Request};
@@ -119,6 +119,9 @@ impl Policy {
                 certificates: CertificateMemory::new(remembered),
             })
         } else {
+            // A named pattern tells its problem wherever it is used.
+            let mut told = BTreeSet::new();
+            problems.retain(|problem| told.insert(problem.clone()));
             Err(problems)
         }
     }
@@ -216,6 +219,7 @@ impl AuthConfig {
         } = spec;
         let name = (metadata.namespace.as_str(), metadata.name.as_str());
         let compiler = &mut Compiler::new(name, patterns, resources, options, shared, problems);
+        condition::check_named(compiler);
         for (field, rules) in [("metadata", external_metadata), ("callbacks", callbacks)] {
             for rule in rules.keys() {
                 compiler.at(field, |compiler| compiler.at(rule, |compiler| compiler.missing(field)));

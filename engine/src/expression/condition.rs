@@ -127,16 +127,35 @@ fn compile_pattern(
     Pattern::compile(source, compiler).map(Criterion::Pattern)
 }
 
+/// Finds what is wrong with named patterns, whether they are used or not.
+pub fn check_named(compiler: &mut Compiler<'_>) {
+    let patterns = compiler.patterns;
+    for name in patterns.keys() {
+        drop(compile_named(name, compiler));
+    }
+}
+
+fn compile_named(name: &str, compiler: &mut Compiler<'_>) -> Vec<Pattern> {
+    let sources = compiler.patterns.get(name).into_iter().flatten();
+    let compile = |(index, source): (usize, &PatternExpression), compiler: &mut Compiler<'_>| {
+        compiler.at(format_args!("[{index}]"), |compiler| Pattern::compile(source.clone(), compiler))
+    };
+    compiler.at_spec(|compiler| {
+        compiler.at("patterns", |compiler| {
+            compiler.at(name, |compiler| sources.enumerate().filter_map(|source| compile(source, compiler)).collect())
+        })
+    })
+}
+
 fn compile_reference(name: &str, compiler: &mut Compiler<'_>) -> Vec<Criterion> {
     let patterns = compiler.patterns;
-    let Some(named) = patterns.get(name) else {
+    if !patterns.contains_key(name) {
         let known: Vec<String> = patterns.keys().map(|name| format!("`{name}`")).collect();
         let known =
             if known.is_empty() { "there are none".to_owned() } else { format!("there is {}", known.join(", ")) };
         compiler.problem(format!("`{name}` is not in `spec.patterns`; {known}"));
-        return Vec::new();
-    };
-    named.iter().filter_map(|source| Pattern::compile(source.clone(), compiler)).map(Criterion::Pattern).collect()
+    }
+    compile_named(name, compiler).into_iter().map(Criterion::Pattern).collect()
 }
 
 #[cfg(feature = "cel")]
