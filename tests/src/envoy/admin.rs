@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::client::{self, Response};
+
 /// The admin interface.
 #[derive(Debug, Clone, Copy)]
 pub struct Admin(SocketAddr);
@@ -47,16 +49,18 @@ impl Admin {
         let exchange = || {
             let mut stream = TcpStream::connect_timeout(&self.0, Duration::from_secs(5))?;
             stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-            // HTTP/1.0 keeps the answer free of chunks.
-            write!(stream, "{method} {path} HTTP/1.0\r\nhost: admin\r\ncontent-length: 0\r\n\r\n")?;
+            write!(
+                stream,
+                "{method} {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+            )?;
             let mut answer = Vec::new();
             stream.read_to_end(&mut answer)?;
-            std::io::Result::Ok(String::from_utf8_lossy(&answer).into_owned())
+            std::io::Result::Ok(answer)
         };
         let answer = exchange().map_err(|error| format!("admin {path}: {error}"))?;
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-        let status = head.split(' ').nth(1).unwrap_or_default();
-        if status == "200" { Ok(body.to_owned()) } else { Err(format!("admin {path}: {status} {body}")) }
+        let Response { status, body, .. } = client::parse(&answer)?;
+        let body = String::from_utf8_lossy(&body).into_owned();
+        if status == 200 { Ok(body) } else { Err(format!("admin {path}: {status} {body}")) }
     }
 
     /// The value of one statistic; 0 if Envoy has none of that name.

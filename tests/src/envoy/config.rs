@@ -118,7 +118,7 @@ impl Listener {
     pub fn wasm_filter(&self) -> Value {
         let mut plugin = json!({
             "name": self.name,
-            "root_id": "sidegate",
+            "root_id": self.name,
             "failure_policy": "FAIL_RELOAD",
             "vm_config": {
                 "vm_id": "sidegate",

@@ -107,10 +107,9 @@ impl Envoy {
     /// Lines that a plugin logged at a level, as Envoy names it.
     #[must_use]
     pub fn plugin_log(&self, plugin: &str, level: &str) -> Vec<String> {
-        let start = format!("[{level}][wasm] wasm log {plugin} ");
+        let start = format!("[{level}][wasm] wasm log {plugin} sidegate: ");
         let log = self.log();
-        let lines = log.lines().filter(|line| line.starts_with(&start));
-        lines.filter_map(|line| line.split_once(": ").map(|(_, message)| message.to_owned())).collect()
+        log.lines().filter_map(|line| line.strip_prefix(&start)).map(ToOwned::to_owned).collect()
     }
 
     /// The lines of the access log, from the one that was last seen.
