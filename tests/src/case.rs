@@ -140,6 +140,9 @@ pub struct ServiceReply {
 pub struct Surroundings {
     /// The connection is TLS, and clients may show certificates of `fixtures/certs/ca`.
     pub tls: Option<Tls>,
+    /// `forward_client_cert_details` of the connection manager, such as `SANITIZE_SET`, which then writes `cert`, `chain`
+    /// and `uri`. Default: Envoy's, `SANITIZE`.
+    pub forward_client_cert: Option<String>,
     /// Dynamic metadata of earlier filters: namespace, then a map.
     #[serde(default)]
     pub metadata: BTreeMap<String, Value>,

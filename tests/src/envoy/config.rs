@@ -64,7 +64,7 @@ impl Listener {
     }
 
     fn connection_manager(&self, folder: &Path) -> Value {
-        let Surroundings { metadata, route_metadata, virtual_host, .. } = &self.surroundings;
+        let Surroundings { tls: _, forward_client_cert, metadata, route_metadata, virtual_host } = &self.surroundings;
         let mut filters = Vec::new();
         if !metadata.is_empty() {
             let namespaces: Vec<Value> = metadata
@@ -98,6 +98,8 @@ impl Listener {
             "common_http_protocol_options": { "max_headers_count": 400 },
             "http2_protocol_options": { "allow_connect": true },
             "upgrade_configs": [{ "upgrade_type": "websocket" }, { "upgrade_type": "CONNECT" }],
+            "forward_client_cert_details": forward_client_cert.as_deref().unwrap_or("SANITIZE"),
+            "set_current_client_cert_details": { "cert": true, "chain": true, "uri": true },
             "access_log": [access_log(folder, &self.metadata)],
             "route_config": { "virtual_hosts": [{
                 "name": virtual_host.as_deref().unwrap_or("test"),
