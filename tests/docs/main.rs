@@ -1,6 +1,7 @@
 //! What the documents show is true: `cargo test -p sidegate-tests --test docs`.
 //!
 //! A block marked `yaml` is a whole configuration, or a list of cases of the corpus; `yaml fragment` is a part of something.
+//! The lines that a block marked `diff` adds are in the file that it names.
 //! A command of a block marked `console` (after `$`) is run if it is not in `not-run.yaml`; what follows it is its output.
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use sidegate_engine::Policy;
 use sidegate_tests::{native, prepare};
 
 fn main() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = root();
     let not_run: BTreeMap<String, String> =
         yaml_serde::from_str(include_str!("not-run.yaml")).unwrap_or_else(|error| panic!("not-run.yaml: {error}"));
     let trials = documents(&root).into_iter().flat_map(|path| {
@@ -43,7 +44,8 @@ fn trials(document: &str, Block { line, info, text }: Block, not_run: &BTreeMap<
                 Trial::test(test, move || run(&command, &output).map_err(Failed::from)).with_ignored_flag(skipped)
             })
             .collect(),
-        "" | "yaml fragment" | "json" | "rust" | "diff" | "text" => Vec::new(),
+        "diff" => vec![Trial::test(format!("{document}:{line}"), move || lines_exist(&text).map_err(Failed::from))],
+        "" | "yaml fragment" | "json" | "rust" | "text" => Vec::new(),
         _ => panic!("{document}:{line}: `{info}` is no kind of block that is known; see tests/docs/main.rs"),
     }
 }
@@ -55,6 +57,16 @@ fn configuration(yaml: &str) -> Result<(), String> {
     }
     let problems = |problems: Vec<_>| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     Policy::compile(value.to_string().as_bytes()).map(drop).map_err(problems)
+}
+
+fn lines_exist(diff: &str) -> Result<(), String> {
+    let file = diff.lines().find_map(|line| line.strip_prefix("+++ ")).ok_or("no line `+++ file`")?;
+    let source = fs::read_to_string(root().join(file)).map_err(|error| format!("{file}: {error}"))?;
+    let mut added = diff.lines().filter(|line| !line.starts_with("+++")).filter_map(|line| line.strip_prefix('+'));
+    match added.find(|line| source.lines().all(|known| known != *line)) {
+        Some(line) => Err(format!("{file} has no line `{line}`")),
+        None => Ok(()),
+    }
 }
 
 /// Commands and what they print.
@@ -71,8 +83,7 @@ fn commands(text: &str) -> Vec<(String, String)> {
 }
 
 fn run(command: &str, expected: &str) -> Result<(), String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let output = Command::new("bash").args(["-euc", command]).current_dir(root).output();
+    let output = Command::new("bash").args(["-euc", command]).current_dir(root()).output();
     let output = output.map_err(|error| error.to_string())?;
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     match output.status.success() && stdout == expected {
@@ -93,6 +104,10 @@ fn blocks(text: &str) -> Vec<Block> {
         }
     }
     blocks
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// The Markdown files of the project.
