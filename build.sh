@@ -64,7 +64,7 @@ run_test() {
 run_e2e() {
   build_modules
   say "the corpus and the scenarios, through Envoy"
-  with_envoy patiently "tests in Envoy" cargo test --quiet -p sidegate-tests --test envoy --test e2e
+  with_envoy patiently "tests in Envoy" cargo test --quiet -p sidegate-tests --test envoy --test e2e --test docs
 }
 
 run_wasm() {
