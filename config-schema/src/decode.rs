@@ -15,6 +15,9 @@ use crate::{AuthConfig, Problem, Secret};
 
 const FORMS: &str = "give one AuthConfig, a Kubernetes `List`, or a `PluginConfig` of `sidegate.dev/v1alpha1`, as JSON";
 
+/// Where `kubectl apply` keeps a copy of the document: of a Secret, with all its data.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// One resource.
 #[derive(Debug, Clone)]
 pub enum Document {
@@ -39,7 +42,7 @@ pub struct Broken {
     /// All of them.
     pub problems: Vec<Problem>,
     /// What is whole of it, to be looked into for more problems and never to be used.
-    pub rest: Documents,
+    pub rest: Box<Documents>,
 }
 
 /// Decodes a plugin configuration: one AuthConfig, a Kubernetes `List`, or a `PluginConfig`.
@@ -54,7 +57,7 @@ pub fn decode(bytes: &[u8]) -> Result<Documents, Broken> {
         Err(message) => decoder.problem("configuration", &Place::Root, message),
     }
     let Decoder { documents, problems, names: _ } = decoder;
-    if problems.is_empty() { Ok(documents) } else { Err(Broken { problems, rest: documents }) }
+    if problems.is_empty() { Ok(documents) } else { Err(Broken { problems, rest: Box::new(documents) }) }
 }
 
 fn parse(bytes: &[u8]) -> Result<Node<'_>, String> {
@@ -216,6 +219,7 @@ impl Decoder {
                 Document::AuthConfig(document)
             }),
             _ => read(node, Dialect::Kubernetes).map(|mut document: Box<Secret>| {
+                document.metadata.annotations.remove(LAST_APPLIED);
                 namespace.clone_into(&mut document.metadata.namespace);
                 Document::Secret(document)
             }),

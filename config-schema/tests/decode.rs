@@ -543,6 +543,17 @@ mod secret_documents {
     }
 
     #[test]
+    fn the_copy_of_the_data_that_kubectl_apply_leaves_is_dropped() {
+        let mut document = secret("s");
+        let copy = json!({"stringData": {"api_key": "s3cr3t"}}).to_string();
+        document["metadata"]["annotations"] =
+            json!({"kubectl.kubernetes.io/last-applied-configuration": copy, "plan": "gold"});
+        let documents = accepted(&list(&json!([fine("a"), document])));
+        let metadata = &secrets(&documents)[0].metadata;
+        assert_eq!(metadata.annotations, [("plan".to_owned(), "gold".to_owned())].into());
+    }
+
+    #[test]
     fn problems_tell_nothing_of_the_data() {
         for (field, value, problem) in [
             ("data", json!({"api_key": 5_513_771}), "data.api_key: must be a string, not a number: put it in quotes"),

@@ -71,7 +71,7 @@ impl Policy {
         // Documents that are whole are compiled even if others are not, so that one look finds all problems.
         let (documents, problems) = match config::decode(configuration) {
             Ok(documents) => (documents, Vec::new()),
-            Err(Broken { problems, rest }) => (rest, problems),
+            Err(Broken { problems, rest }) => (*rest, problems),
         };
         let policy = Self::from_parts(documents, problems)?;
         policy.key_sets.bind(configuration);

@@ -114,6 +114,12 @@ impl Place {
         self.node.needs()
     }
 
+    /// Whether it is all request headers.
+    #[must_use]
+    pub const fn is_headers(&self) -> bool {
+        matches!((self.node, &self.name), (tree::Node::Headers, None))
+    }
+
     /// What is there.
     #[must_use]
     pub fn read<'a>(&self, view: &'a View) -> Option<Cow<'a, Value>> {

@@ -14,7 +14,15 @@ const NEST_LIMIT: u32 = 100;
 /// # Errors
 /// What is wrong with it, briefly.
 pub fn compile(pattern: &str) -> Result<Regex, String> {
-    let built = RegexBuilder::new(&translate(pattern)).size_limit(SIZE_LIMIT).nest_limit(NEST_LIMIT).build();
+    compile_within(SIZE_LIMIT, pattern)
+}
+
+/// As [`compile`], for an expression of no more than so many bytes when compiled.
+///
+/// # Errors
+/// What is wrong with it, briefly.
+pub fn compile_within(size_limit: usize, pattern: &str) -> Result<Regex, String> {
+    let built = RegexBuilder::new(&translate(pattern)).size_limit(size_limit).nest_limit(NEST_LIMIT).build();
     built.map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => "it is too big".to_owned(),
         // The first lines show the expression and a pointer into it; the last says what is wrong.
