@@ -194,4 +194,39 @@ mod tests {
         );
         assert!(needs.has(crate::Attribute::SourceAddress));
     }
+
+    /// Rows of the tables under a heading of the users' page, their first two cells without backticks.
+    fn documented(heading: &str) -> Vec<(String, String)> {
+        let page = include_str!("../../../docs/expressions.md");
+        let (_, section) = page.split_once(&format!("\n## {heading}\n")).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| `")).map(|row| {
+            let (source, rest) = row.split_once("` | `").unwrap();
+            (source.replace("\\|", "|"), rest.split_once("` |").unwrap().0.to_owned())
+        });
+        rows.collect()
+    }
+
+    #[test]
+    fn the_examples_of_the_page_are_true() {
+        let page = include_str!("../../../docs/expressions.md");
+        let (_, identity) = page.split_once("```json\n").unwrap();
+        let identity = serde_json::from_str(identity.split("```").next().unwrap()).unwrap();
+        let view = view(&[], &[], Some(identity));
+        let sections = [("Selectors", 13), ("Modifiers", 13), ("Templates", 5)];
+        for (heading, count) in sections {
+            let rows = documented(heading);
+            assert_eq!(rows.len(), count, "{heading}");
+            for (source, expected) in rows {
+                if heading == "Templates" {
+                    assert!(template::is_template(&source), "{source}");
+                    assert_eq!(dynamic(json!({"selector": source})).text(&view).unwrap(), expected, "{source}");
+                } else {
+                    let (selector, problems, _) = compiled(json!({}), |c| Selector::compile(&source, c));
+                    assert_eq!(problems, [""; 0]);
+                    assert_eq!(text::to_json(&selector.value(&view)), expected, "{source}");
+                }
+            }
+        }
+    }
 }

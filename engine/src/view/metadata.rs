@@ -145,4 +145,11 @@ mod tests {
         }
         assert_eq!(namespace(&encode(&json!({"a": {"b": deep}})), "a"), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            let _ = (all(&bytes), namespace(&bytes, ""));
+        }
+    }
 }

@@ -81,4 +81,11 @@ mod tests {
         assert_eq!(grpc("/Method"), None);
         assert_eq!(grpc("/a/b/c"), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_target_panics(target in "[/a%?#*:\\x00\\x7fé0-9f]{0,24}") {
+            let _ = (url_path(&target), query(&target), grpc(&target));
+        }
+    }
 }

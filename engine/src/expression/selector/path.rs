@@ -152,8 +152,10 @@ fn follow<'a>(parts: &'a [Part], mut value: &'a Value) -> (Found<'a>, bool) {
                 return (Some(Cow::Owned(found.map(Cow::into_owned).collect())), true);
             }
             (Part::Query(query), Value::Array(items)) => return query.evaluate(items),
+            (Part::Collect(_), _) | (_, Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
+                return (None, false);
+            }
             (_, Value::Object(_) | Value::Array(_)) => None,
-            _ => return (None, false),
         };
         match next {
             Some(next) => value = next,
