@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::ops::Deref;
 
+use super::collection::List;
 use super::fault::{Budget, Fault};
 use super::kind::Kind;
 use super::strings::quoted;
-use super::value::{List, Val};
+use super::value::Val;
 use crate::expression::text::go_g;
 
 type Result<T> = std::result::Result<T, Fault>;

@@ -9,6 +9,7 @@ use cel::common::ast::{
 
 use super::functions::Function;
 use super::kind::Kind;
+use super::macros::{Macro, unfold};
 use super::node::{Element, Fold, Loop, Node, Path};
 use super::regex::Patterns;
 use super::value::Val;
@@ -345,19 +346,17 @@ impl<'c, 'p> Lowering<'c, 'p> {
         Element { value: node, optional }
     }
 
-    /// The parser has written the macros out as general loops; this finds out again which was meant.
     fn lower_comprehension(&mut self, comprehension: &ComprehensionExpr) -> Typed {
-        let ComprehensionExpr { iter_range, iter_var, accu_init, loop_step, .. } = comprehension;
-        let Some((fold, filter, body)) = unfold(&accu_init.expr, &loop_step.expr) else {
+        let Some(Macro { fold, range, variable, filter, body }) = unfold(comprehension) else {
             return self.problem("this macro is not supported");
         };
-        let range = self.lower(iter_range);
+        let range = self.lower(range);
         if !matches!(range.kind, Kind::Dyn | Kind::List | Kind::Map) {
             return self.problem(format!("a {} has no elements to go through", range.kind));
         }
         let slot = self.scope.len();
         let (filter, body) =
-            self.within(iter_var, |lowering| (filter.map(|filter| lowering.lower(filter)), lowering.lower(body)));
+            self.within(variable, |lowering| (filter.map(|filter| lowering.lower(filter)), lowering.lower(body)));
         for test in filter.iter().chain((fold != Fold::Map).then_some(&body)) {
             self.expect("what a macro asks of an element", Kind::Bool, test.kind);
         }
@@ -405,27 +404,4 @@ fn qualified(target: Option<&IdedExpr>, name: &str) -> Option<String> {
         Some(Expr::Ident(space)) if matches!(space.as_str(), "optional" | "strings") => Some(format!("{space}.{name}")),
         _ => None,
     }
-}
-
-/// What a loop makes of the elements, which of them count, and what it asks of each.
-fn unfold<'e>(start: &Expr, step: &'e Expr) -> Option<(Fold, Option<&'e IdedExpr>, &'e IdedExpr)> {
-    let Expr::Call(CallExpr { func_name, args, .. }) = step else { return None };
-    match (start, func_name.as_str(), args.as_slice()) {
-        (Expr::Literal(LiteralValue::Boolean(_)), operators::LOGICAL_AND, [_, body]) => Some((Fold::All, None, body)),
-        (Expr::Literal(LiteralValue::Boolean(_)), operators::LOGICAL_OR, [_, body]) => Some((Fold::Exists, None, body)),
-        (Expr::Literal(LiteralValue::Int(_)), operators::CONDITIONAL, [body, _, _]) => {
-            Some((Fold::ExistsOne, None, body))
-        }
-        (Expr::List(_), operators::ADD, [_, appended]) => Some((Fold::Map, None, only_element(appended)?)),
-        (Expr::List(_), operators::CONDITIONAL, [filter, appending, _]) => {
-            let Expr::Call(CallExpr { args, .. }) = &appending.expr else { return None };
-            Some((Fold::Map, Some(filter), only_element(args.get(1)?)?))
-        }
-        _ => None,
-    }
-}
-
-fn only_element(list: &IdedExpr) -> Option<&IdedExpr> {
-    let Expr::List(ListExpr { elements, .. }) = &list.expr else { return None };
-    elements.first()
 }

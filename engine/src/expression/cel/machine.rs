@@ -1,9 +1,10 @@
 //! Evaluation.
 
+use super::collection::List;
 use super::fault::{Budget, Fault};
 use super::node::{Element, Fold, Loop, Node};
 use super::regex;
-use super::value::{List, Text, Val};
+use super::value::{Text, Val};
 use crate::view::View;
 
 type Result<'a> = std::result::Result<Val<'a>, Fault>;

@@ -9,6 +9,8 @@ use super::EvalError;
 use crate::compile::Compiler;
 use crate::view::View;
 
+mod collection;
+mod conversions;
 mod fault;
 mod format;
 mod functions;
@@ -16,12 +18,17 @@ mod guard;
 mod kind;
 mod lower;
 mod machine;
+mod macros;
 mod node;
+mod number;
+mod operators;
 mod regex;
 mod strings;
 mod time;
 mod value;
 
+#[cfg(test)]
+mod arbitrary;
 #[cfg(test)]
 mod tests;
 

@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
+use super::collection::Map;
 use super::fault::Fault;
 use super::functions::Function;
 use super::regex::Patterns;
-use super::value::{Map, Val};
+use super::value::Val;
 use crate::expression::regex::Regex;
 use crate::view::{Place, View};
 

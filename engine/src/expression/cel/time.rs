@@ -112,9 +112,9 @@ impl fmt::Display for Moment {
     }
 }
 
-impl Span {
-    const NANOS_PER_SECOND: i64 = 1_000_000_000;
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
+impl Span {
     pub const fn from_nanos(nanos: i64) -> Self {
         Self(nanos)
     }
@@ -176,11 +176,11 @@ impl fmt::Display for Span {
     /// Seconds with as many digits as it takes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.0 < 0 { "-" } else { "" };
-        let (nanos, second) = (self.0.unsigned_abs(), Self::NANOS_PER_SECOND.unsigned_abs());
-        let fraction = format!("{:09}", nanos.checked_rem(second).unwrap_or(0));
+        let nanos = self.0.unsigned_abs();
+        let (seconds, fraction) = (nanos / NANOS_PER_SECOND, format!("{:09}", nanos % NANOS_PER_SECOND));
         match fraction.trim_end_matches('0') {
-            "" => write!(f, "{sign}{}s", nanos / second),
-            fraction => write!(f, "{sign}{}.{fraction}s", nanos / second),
+            "" => write!(f, "{sign}{seconds}s"),
+            fraction => write!(f, "{sign}{seconds}.{fraction}s"),
         }
     }
 }

@@ -2,18 +2,18 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::rc::Rc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde_json::{Map as JsonMap, Number, Value as Json};
+use serde_json::{Number, Value as Json};
 
+use super::collection::{List, Map};
 use super::fault::{Budget, Fault};
 use super::kind::Kind;
+use super::number;
 use super::time::{Moment, Span};
-use crate::view::View;
 
 /// A value. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -37,21 +37,6 @@ pub enum Val<'a> {
 pub enum Text<'a> {
     Borrowed(&'a str),
     Shared(Rc<str>),
-}
-
-#[derive(Debug, Clone)]
-pub enum List<'a> {
-    Json(&'a [Json]),
-    Shared(Rc<[Val<'a>]>),
-}
-
-#[derive(Debug, Clone)]
-pub enum Map<'a> {
-    Json(&'a JsonMap<String, Json>),
-    /// `request.headers`: looked up one by one, since few expressions ask for more than one or two.
-    Headers(&'a View),
-    /// Literals, and objects made for this request: so small that a search from the start is fast.
-    Shared(Rc<[(Val<'a>, Val<'a>)]>),
 }
 
 impl Deref for Text<'_> {
@@ -214,7 +199,7 @@ impl<'a> Val<'a> {
                 (Some(left), Some(right)) => left.equals(right, budget)?,
                 (left, right) => left.is_none() && right.is_none(),
             },
-            (left, right) => left.order_of_numbers(right) == Some(Ordering::Equal),
+            (left, right) => number::compare(left, right) == Some(Ordering::Equal),
         })
     }
 
@@ -226,29 +211,13 @@ impl<'a> Val<'a> {
             (Self::Bytes(left), Self::Bytes(right)) => Ok(left.cmp(right)),
             (Self::Moment(left), Self::Moment(right)) => Ok(left.cmp(right)),
             (Self::Span(left), Self::Span(right)) => Ok(left.cmp(right)),
-            (Self::Double(value), other) | (other, Self::Double(value)) if value.is_nan() && other.is_number() => {
+            (Self::Double(value), other) | (other, Self::Double(value))
+                if value.is_nan() && number::is_number(other) =>
+            {
                 Err(Fault::new("NaN values cannot be ordered"))
             }
-            (left, right) => left.order_of_numbers(right).ok_or_else(Fault::no_overload),
+            (left, right) => number::compare(left, right).ok_or_else(Fault::no_overload),
         }
-    }
-
-    const fn is_number(&self) -> bool {
-        matches!(self, Self::Int(_) | Self::UInt(_) | Self::Double(_))
-    }
-
-    fn order_of_numbers(&self, other: &Self) -> Option<Ordering> {
-        Some(match (self, other) {
-            (Self::Int(left), Self::Int(right)) => left.cmp(right),
-            (Self::UInt(left), Self::UInt(right)) => left.cmp(right),
-            (Self::Int(left), Self::UInt(right)) => i128::from(*left).cmp(&i128::from(*right)),
-            (Self::UInt(left), Self::Int(right)) => i128::from(*left).cmp(&i128::from(*right)),
-            (Self::Double(left), Self::Double(right)) => left.partial_cmp(right)?,
-            (Self::Int(left), Self::Double(right)) => compare_with_double(i128::from(*left), *right)?,
-            (Self::UInt(left), Self::Double(right)) => compare_with_double(i128::from(*left), *right)?,
-            (Self::Double(_), Self::Int(_) | Self::UInt(_)) => other.order_of_numbers(self)?.reverse(),
-            _ => return None,
-        })
     }
 
     /// As JSON, by the rules of `google.protobuf.Value`.
@@ -257,9 +226,9 @@ impl<'a> Val<'a> {
         Ok(match self {
             Self::Null => Json::Null,
             Self::Bool(value) => Json::Bool(value),
-            Self::Int(value) => integer(value.unsigned_abs(), value),
-            Self::UInt(value) => integer(value, value),
-            Self::Double(value) => double(value)?,
+            Self::Int(value) => number::integer(value.unsigned_abs(), value),
+            Self::UInt(value) => number::integer(value, value),
+            Self::Double(value) => number::double(value)?,
             Self::Text(text) => Json::String(text.to_string()),
             Self::Bytes(bytes) => Json::String(BASE64.encode(bytes)),
             Self::Moment(moment) => Json::String(moment.to_string()),
@@ -285,7 +254,7 @@ impl<'a> Val<'a> {
     }
 
     /// A scalar as messages show it.
-    fn plain(&self) -> String {
+    pub fn plain(&self) -> String {
         match self {
             Self::Null => "null".to_owned(),
             Self::Bool(value) => value.to_string(),
@@ -296,182 +265,4 @@ impl<'a> Val<'a> {
             other => other.kind().to_string(),
         }
     }
-}
-
-impl<'a> List<'a> {
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Json(elements) => elements.len(),
-            Self::Shared(elements) => elements.len(),
-        }
-    }
-
-    pub fn get(&self, index: usize) -> Option<Val<'a>> {
-        match self {
-            Self::Json(elements) => elements.get(index).map(Val::from),
-            Self::Shared(elements) => elements.get(index).cloned(),
-        }
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = Val<'a>> + use<'a> {
-        let list = self.clone();
-        (0..list.len()).map_while(move |index| list.get(index))
-    }
-
-    fn at(&self, key: &Val<'a>) -> Result<Val<'a>, Fault> {
-        let index = match key {
-            Val::Int(_) | Val::UInt(_) | Val::Double(_) => {
-                whole(key).ok_or_else(|| Fault::new(format!("unsupported index value {} in list", key.plain())))?
-            }
-            other => return Err(Fault::index_kind(other.kind())),
-        };
-        let found = usize::try_from(index).ok().and_then(|index| self.get(index));
-        found.ok_or_else(|| Fault::OutOfBounds(index))
-    }
-
-    pub fn contains(&self, value: &Val<'a>, budget: &mut Budget) -> Result<bool, Fault> {
-        for element in self.iter() {
-            if element.equals(value, budget)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    fn equals(&self, other: &Self, budget: &mut Budget) -> Result<bool, Fault> {
-        if self.len() != other.len() {
-            return Ok(false);
-        }
-        for (left, right) in self.iter().zip(other.iter()) {
-            if !left.equals(&right, budget)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-}
-
-impl<'a> Map<'a> {
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Json(members) => members.len(),
-            Self::Headers(view) => header_names(view).len(),
-            Self::Shared(entries) => entries.len(),
-        }
-    }
-
-    /// The value of a text key.
-    pub fn named(&self, name: &str) -> Option<Val<'a>> {
-        match self {
-            Self::Json(members) => members.get(name).map(Val::from),
-            Self::Headers(view) => view.request.headers.text(name).map(|value| match value {
-                Cow::Borrowed(value) => Val::Text(Text::Borrowed(value)),
-                Cow::Owned(value) => Val::text(value),
-            }),
-            Self::Shared(entries) => {
-                let is = |key: &Val<'_>| matches!(key, Val::Text(key) if key.deref() == name);
-                entries.iter().find(|(key, _)| is(key)).map(|(_, value)| value.clone())
-            }
-        }
-    }
-
-    /// The value of any key.
-    pub fn get(&self, key: &Val<'a>, budget: &mut Budget) -> Result<Option<Val<'a>>, Fault> {
-        if let Val::Text(name) = key {
-            return Ok(self.named(name));
-        }
-        let Self::Shared(entries) = self else { return Ok(None) };
-        for (known, value) in entries.iter() {
-            if known.equals(key, budget)? {
-                return Ok(Some(value.clone()));
-            }
-        }
-        Ok(None)
-    }
-
-    pub fn keys(&self) -> Vec<Val<'a>> {
-        match self {
-            Self::Json(members) => members.keys().map(|name| Val::Text(Text::Borrowed(name))).collect(),
-            Self::Headers(view) => header_names(view).iter().map(|name| Val::text(name.as_ref())).collect(),
-            Self::Shared(entries) => entries.iter().map(|(key, _)| key.clone()).collect(),
-        }
-    }
-
-    pub fn entries(&self) -> Vec<(Val<'a>, Val<'a>)> {
-        match self {
-            Self::Json(members) => {
-                members.iter().map(|(name, value)| (Val::Text(Text::Borrowed(name)), Val::from(value))).collect()
-            }
-            Self::Headers(view) => {
-                let entry = |name: &Cow<'_, str>| Some((Val::text(name.as_ref()), self.named(name)?));
-                header_names(view).iter().filter_map(entry).collect()
-            }
-            Self::Shared(entries) => entries.to_vec(),
-        }
-    }
-
-    fn equals(&self, other: &Self, budget: &mut Budget) -> Result<bool, Fault> {
-        if self.len() != other.len() {
-            return Ok(false);
-        }
-        for (key, left) in self.entries() {
-            match other.get(&key, budget)? {
-                Some(right) if left.equals(&right, budget)? => {}
-                _ => return Ok(false),
-            }
-        }
-        Ok(true)
-    }
-}
-
-fn header_names(view: &View) -> BTreeSet<Cow<'_, str>> {
-    view.request.headers.iter().map(|(name, _)| String::from_utf8_lossy(name)).collect()
-}
-
-/// The whole number that a number is.
-pub fn whole(number: &Val<'_>) -> Option<i128> {
-    match number {
-        Val::Int(value) => Some(i128::from(*value)),
-        Val::UInt(value) => Some(i128::from(*value)),
-        Val::Double(value) if value.fract() == 0.0 && value.abs() < TWO_POW_64 => Some(truncated(*value)),
-        _ => None,
-    }
-}
-
-const TWO_POW_53: u64 = 1 << 53;
-const TWO_POW_64: f64 = 18_446_744_073_709_551_616.0;
-
-/// The whole part of a double below 2^64.
-#[expect(clippy::cast_possible_truncation, reason = "callers see to it that it fits")]
-pub const fn truncated(value: f64) -> i128 {
-    value as i128
-}
-
-fn compare_with_double(whole: i128, double: f64) -> Option<Ordering> {
-    if double.is_nan() {
-        return None;
-    }
-    if double.abs() >= TWO_POW_64 {
-        return 0.0.partial_cmp(&double);
-    }
-    Some(whole.cmp(&truncated(double)).then(0.0.partial_cmp(&double.fract())?))
-}
-
-/// Integers that a double cannot hold are texts.
-fn integer<T: Into<Number> + ToString>(magnitude: u64, value: T) -> Json {
-    if magnitude < TWO_POW_53 { Json::Number(value.into()) } else { Json::String(value.to_string()) }
-}
-
-/// Whole numbers without a fraction, as JavaScript and Go write them.
-fn double(value: f64) -> Result<Json, Fault> {
-    if value.fract() == 0.0 && value.abs() < TWO_POW_64 {
-        let whole = truncated(value);
-        if let Ok(whole) = i64::try_from(whole) {
-            return Ok(Json::from(whole));
-        }
-        if let Ok(whole) = u64::try_from(whole) {
-            return Ok(Json::from(whole));
-        }
-    }
-    Number::from_f64(value).map(Json::Number).ok_or_else(|| Fault::new("NaN and infinity are no JSON values"))
 }
