@@ -7,16 +7,19 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use sidegate_config::JwtSpec;
 
-use crate::call::{CallError, Question};
+use crate::call::{CallError, Question, Reply};
 use crate::compile::Compiler;
 use crate::credentials::Credentials;
 use crate::error::StepError;
-use crate::keys::{Key, KeySet, KeySetId, Location, Source, Wanted};
+use crate::keys::{KeySet, KeySetId, Location, Source, Wanted};
 use crate::session::Cx;
 use crate::token::{Fingerprint, Proof, Signer, Token};
 
 /// Default of `timeout`, and what 0 means: Envoy would wait for ever.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often a token may ask for newer keys: again if the answer was what another worker had fetched earlier.
+const MAX_QUESTIONS: usize = 2;
 
 /// Verifies a token by the issuer's keys.
 #[derive(Debug)]
@@ -91,33 +94,31 @@ impl Jwt {
         Ok(identity)
     }
 
-    /// Finds the key that signed the token; if it may be one that we do not have yet, asks once for newer keys. A bad
+    /// Finds the key that signed the token; if it may be one that we do not have yet, asks for newer keys. A bad
     /// signature under a known `kid` does not, since anybody can make one.
     async fn verify(&self, token: &Token<'_>, cx: &Cx) -> Result<Proof, StepError> {
         let signed = token.signed()?;
-        let keys = self.keys(cx)?;
-        let proof = |keys: &Rc<KeySet>, key: &Rc<Key>, algorithm| Proof {
-            key_set: self.key_set,
-            keys: Rc::downgrade(keys),
-            key: Rc::clone(key),
-            algorithm,
-            times: token.times,
-        };
-        match signed.signer(&keys, cx.policy.verifier())? {
-            Signer::Key(key, algorithm) => return Ok(proof(&keys, key, algorithm)),
-            Signer::Nobody => return Err(unsigned()),
-            Signer::Unknown => {}
+        let mut asked = Ok(Reply::KeysRefreshed);
+        for _ in 0..=MAX_QUESTIONS {
+            let keys = self.keys(cx)?;
+            match signed.signer(&keys, cx.policy.verifier())? {
+                Signer::Key(key, algorithm) => {
+                    let (keys, key) = (Rc::downgrade(&keys), Rc::clone(key));
+                    return Ok(Proof { key_set: self.key_set, keys, key, algorithm, times: token.times });
+                }
+                Signer::Nobody => return Err(unsigned()),
+                Signer::Unknown => {}
+            }
+            if asked.is_err() || cx.policy.key_sets().want(self.key_set, cx.time) == Wanted::TooSoon {
+                break;
+            }
+            asked = cx.call(Question::RefreshKeys(self.key_set), self.timeout).await;
         }
-        let unknown = || format!("no key for `kid` {}", signed.kid_for_people());
-        if cx.policy.key_sets().want(self.key_set, cx.time) == Wanted::TooSoon {
-            return Err(unsigned().because(format!("{}, and the keys were fetched a moment ago", unknown())));
-        }
-        let refreshed = cx.call(Question::RefreshKeys(self.key_set), self.timeout).await;
-        let keys = self.keys(cx)?;
-        match (signed.signer(&keys, cx.policy.verifier())?, refreshed) {
-            (Signer::Key(key, algorithm), _) => Ok(proof(&keys, key, algorithm)),
-            (_, Ok(_)) => Err(unsigned().because(unknown())),
-            (_, Err(error)) => Err(no_refresh(&unknown(), error)),
+        let unknown = format!("no key for `kid` {} in keys fetched a moment ago", signed.kid_for_people());
+        match asked {
+            Ok(Reply::KeysRefreshed) => Err(unsigned().because(unknown)),
+            Err(CallError::Timeout) => Err(no_refresh("no answer in time")),
+            Err(CallError::Failed(why)) => Err(no_refresh(&why)),
         }
     }
 
@@ -143,11 +144,6 @@ fn unsigned() -> StepError {
     StepError::denied("failed to verify signature: failed to verify id token signature")
 }
 
-fn no_refresh(unknown: &str, error: CallError) -> StepError {
-    let why = match error {
-        CallError::Timeout => "no answer in time".to_owned(),
-        CallError::Failed(why) => why,
-    };
-    StepError::denied("failed to verify signature: fetching keys oidc: get keys failed")
-        .because(format!("{unknown}: {why}"))
+fn no_refresh(why: &str) -> StepError {
+    StepError::denied("failed to verify signature: fetching keys oidc: get keys failed").because(why)
 }

@@ -262,9 +262,13 @@ impl Refresh {
             (Location::Jwks(_), None) => {}
             _ => return Adopted::Refused("it is of another kind of source"),
         }
-        self.wanted = false;
-        self.wanted_at = self.wanted_at.max(wanted_at.map(Timestamp::from_nanos).filter(|at| *at <= now));
         self.keep(keys, document.to_vec(), Duration::from_nanos(interval), fetched_at, jitter);
+        // What was fetched before a key was wanted may well be without it.
+        self.wanted = self.wanted && self.wanted_at.is_some_and(|wanted_at| fetched_at < wanted_at);
+        if self.wanted {
+            self.next = now;
+        }
+        self.wanted_at = self.wanted_at.max(wanted_at.map(Timestamp::from_nanos).filter(|at| *at <= now));
         Adopted::Newer
     }
 

@@ -408,6 +408,19 @@ fn what_another_worker_asked_for_counts() {
 }
 
 #[test]
+fn what_was_fetched_before_a_key_was_wanted_does_not_do() {
+    let (mine, yours) = (by_url(), by_url());
+    load(&yours, keys(&[1]), at(0));
+    load(&mine, keys(&[1, 2]), at(10));
+    assert_eq!(yours.want(FIRST, at(20)), Wanted::Wait);
+    assert_eq!(yours.adopt(FIRST, &mine.publication(FIRST).unwrap(), at(20)), Adopted::Newer);
+    assert!(knows(&yours, "k2"));
+    assert_eq!(yours.want(FIRST, at(20)), Wanted::Wait, "it may have been another key");
+    load(&yours, keys(&[1, 2, 3]), at(20));
+    assert_eq!(yours.want(FIRST, at(20)), Wanted::TooSoon);
+}
+
+#[test]
 fn a_publication_of_others_is_refused() {
     let sets = by_url();
     load(&sets, keys(&[1]), at(0));

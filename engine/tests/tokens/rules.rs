@@ -2,7 +2,7 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 use sidegate_engine::crypto::{Algorithm, PublicKey, RustCrypto, Verifier};
-use sidegate_engine::keys::{FetchResponse, Fetched, KeySetId};
+use sidegate_engine::keys::{Adopted, FetchResponse, Fetched, KeySetId};
 use sidegate_engine::{
     Call, CallError, Decision, DenialStatus, Headers, Policy, Progress, Question, Reply, Request, Session, Timestamp,
 };
@@ -349,6 +349,22 @@ fn a_key_that_is_nowhere_is_refused_once_asked_for() {
     assert_eq!(world.reason(&signed(&claims(), 3)), BAD_SIGNATURE, "without another fetch");
     world.now += 10;
     asked(world.start(&signed(&claims(), 3)).1);
+}
+
+#[test]
+fn a_key_that_another_worker_did_not_see_either_is_fetched() {
+    let mut world = World::with_keys(&by_url(), &[es256(1)]);
+    world.now += 10;
+    let other = World { policy: World::new(&by_url()).policy, now: world.now };
+    other.load(&[es256(1), es256(2)]);
+    world.now += 10;
+    let (mut session, progress) = world.start(&signed(&claims(), 3));
+    let sets = world.policy.key_sets();
+    let adopted = sets.adopt(FIRST, &other.policy.key_sets().publication(FIRST).unwrap(), world.at());
+    assert_eq!(adopted, Adopted::Newer);
+    let again = asked(session.resume(asked(progress).id, Ok(Reply::KeysRefreshed), world.at()));
+    world.load(&[es256(1), es256(2), es256(3)]);
+    assert_eq!(outcome(session.resume(again.id, Ok(Reply::KeysRefreshed), world.at())), Ok("alice".to_owned()));
 }
 
 #[test]
