@@ -213,12 +213,15 @@ mod tests {
         let (_, identity) = page.split_once("```json\n").unwrap();
         let identity = serde_json::from_str(identity.split("```").next().unwrap()).unwrap();
         let view = view(&[], &[], Some(identity));
-        let sections = [("Selectors", 13), ("Modifiers", 13), ("Templates", 5)];
+        let sections = [("Selectors", 13), ("Modifiers", 13), ("Templates", 5), ("CEL", 16)];
         for (heading, count) in sections {
             let rows = documented(heading);
             assert_eq!(rows.len(), count, "{heading}");
             for (source, expected) in rows {
-                if heading == "Templates" {
+                if heading == "CEL" {
+                    #[cfg(feature = "cel")]
+                    assert_eq!(text::to_json(&dynamic(json!({"expression": source})).value(&view).unwrap()), expected);
+                } else if heading == "Templates" {
                     assert!(template::is_template(&source), "{source}");
                     assert_eq!(dynamic(json!({"selector": source})).text(&view).unwrap(), expected, "{source}");
                 } else {
