@@ -11,6 +11,7 @@ readonly TOOLS=$PWD/.tools
 readonly TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 readonly WASM=$PWD/target/sidegate.wasm
 readonly CORE_WASM=$PWD/target/sidegate-core.wasm
+readonly EMPTY_FILTER=$PWD/target/empty.wasm
 
 # Two Rust toolchains are at work; what is meant for one must not reach the other (error E0514).
 unset RUSTC RUSTDOC RUSTFLAGS CARGO_ENCODED_RUSTFLAGS RUSTC_BOOTSTRAP CARGO_BUILD_TARGET
@@ -27,7 +28,7 @@ usage() {
 ./build.sh wasm           build target/sidegate.wasm and target/sidegate-core.wasm
 ./build.sh envoy          print the path of the Envoy that is used
 ./build.sh check          format, lints, documentation, dependencies, imports and size of the modules
-./build.sh bench          measure against other filters, write docs/performance.md
+./build.sh bench [NAME…]  measure against other filters, write docs/performance.md; NAME: only these rows, nothing written
 ./build.sh help           this text
 
 SIDEGATE_TOOLCHAIN=rustup|debian  which Rust builds wasm; default: rustup where it can, with CI=true debian
@@ -65,6 +66,16 @@ run_e2e() {
   build_modules
   say "the corpus and the scenarios, through Envoy"
   with_envoy patiently "tests in Envoy" cargo test --quiet -p sidegate-tests --test envoy --test e2e --test docs
+}
+
+run_bench() {
+  need_native_rust
+  have wrk || install_packages wrk
+  build_modules
+  local toolchain
+  toolchain=$(wasm_toolchain)
+  build_module "$EMPTY_FILTER" sidegate-bench-empty-filter
+  with_envoy cargo run --quiet -p sidegate-bench -- "$@"
 }
 
 run_wasm() {
@@ -141,19 +152,20 @@ check_size() {
 build_modules() {
   local toolchain
   toolchain=$(wasm_toolchain)
-  build_module "$WASM"
-  build_module "$CORE_WASM" --no-default-features
+  build_module "$WASM" sidegate-filter
+  build_module "$CORE_WASM" sidegate-filter --no-default-features
 }
 
-# Only as a cdylib: cargo does no link-time optimisation of a library that is an rlib as well.
+# build_module MODULE PACKAGE ARGUMENT…: only as a cdylib, since cargo does no link-time optimisation of a library that is an
+# rlib as well.
 build_module() {
-  local module=$1
-  shift
-  local build=(wasm_cargo rustc --package sidegate-filter --lib --crate-type cdylib --release "$@")
+  local module=$1 package=$2
+  shift 2
+  local build=(wasm_cargo rustc --package "$package" --lib --crate-type cdylib --release "$@")
   say "building ${module#"$PWD"/} with the Rust of $toolchain"
   patiently "building ${module##*/}" "${build[@]}"
   mkdir -p "${module%/*}"
-  local built=$TARGET/wasm-$toolchain/wasm32-wasip1/release/sidegate_filter.wasm
+  local built=$TARGET/wasm-$toolchain/wasm32-wasip1/release/${package//-/_}.wasm
   cmp --silent "$built" "$module" || cp "$built" "$module"
 }
 
@@ -206,7 +218,7 @@ have_std_sources() {
 
 with_envoy() {
   install_envoy
-  SIDEGATE_WASM=$WASM SIDEGATE_CORE_WASM=$CORE_WASM "$@"
+  SIDEGATE_WASM=$WASM SIDEGATE_CORE_WASM=$CORE_WASM EMPTY_WASM=$EMPTY_FILTER "$@"
 }
 
 # Leaves the path of an Envoy in ENVOY.

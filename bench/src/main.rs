@@ -1,0 +1,167 @@
+//! Measures Sidegate in Envoy against other filters: `./build.sh bench [--rounds N] [--seconds N] [--direct] [NAME…]`.
+//!
+//! One Envoy process per scenario, all alive; a round loads each of them in turn, so that what disturbs the machine
+//! disturbs all alike. What counts is CPU for each request, which hardly depends on the load generator beside it.
+
+mod envoy;
+mod load;
+mod report;
+mod scenario;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use envoy::{Envoy, UPSTREAM};
+use report::{Measured, Spread, Start};
+use scenario::{Modules, Scenario};
+use serde_json::{Value, json};
+
+/// VMs that compile a configuration at the start of an Envoy with one worker: a trial, the main thread's, the worker's.
+const VMS: u32 = 3;
+
+fn main() {
+    if let Err(error) = run() {
+        eprintln!("bench: {error}");
+        std::process::exit(1);
+    }
+}
+
+struct Settings {
+    program: PathBuf,
+    modules: Modules,
+    rounds: usize,
+    time: Duration,
+    /// Envoy answers by itself, so that nothing but the filter is between request and response.
+    direct: bool,
+    only: Vec<String>,
+}
+
+impl Settings {
+    fn from_environment() -> Result<Self, String> {
+        let variable =
+            |name: &str| std::env::var(name).map_err(|_| format!("`{name}` is not set; use ./build.sh bench"));
+        let modules = Modules {
+            empty: variable("EMPTY_WASM")?,
+            core: variable("SIDEGATE_CORE_WASM")?,
+            full: variable("SIDEGATE_WASM")?,
+        };
+        let program = variable("ENVOY")?.into();
+        let mut settings =
+            Self { program, modules, rounds: 5, time: Duration::from_secs(4), direct: false, only: Vec::new() };
+        let mut arguments = std::env::args().skip(1);
+        while let Some(argument) = arguments.next() {
+            let mut number =
+                || arguments.next().and_then(|text| text.parse().ok()).ok_or(format!("{argument}: a number"));
+            match argument.as_str() {
+                "--rounds" => settings.rounds = number()?,
+                "--seconds" => settings.time = Duration::from_secs(u64::try_from(number()?).unwrap_or(1)),
+                "--direct" => settings.direct = true,
+                name => settings.only.push(name.to_owned()),
+            }
+        }
+        Ok(settings)
+    }
+}
+
+fn run() -> Result<(), String> {
+    let settings = Settings::from_environment()?;
+    let mut scenarios = scenario::all(&settings.modules)?;
+    scenarios.retain(|scenario| settings.only.is_empty() || settings.only.iter().any(|name| name == scenario.name));
+    let upstream = Envoy::start(&settings.program, answers()?, &[], None)?;
+    let measured = load_all(&settings, &scenarios, upstream.address)?;
+    if !settings.only.is_empty() {
+        print!("{}", report::table(&measured));
+        return Ok(());
+    }
+    let starts = starts(&settings, upstream.address)?;
+    report::write(&measured, &starts, &accepting(&settings, upstream.address)?, settings.direct)
+}
+
+/// What the server behind the proxies says, which is also the issuer of the tokens.
+fn answers() -> Result<Value, String> {
+    let answer = |path: &str, text: &str| json!({ "match": { "prefix": path }, "direct_response": { "status": 200, "body": { "inline_string": text } } });
+    Ok(json!([answer("/jwks", &scenario::key_set()?), answer("/", "hello")]))
+}
+
+fn load_all(settings: &Settings, scenarios: &[Scenario], upstream: SocketAddr) -> Result<Vec<Measured>, String> {
+    let routes = if settings.direct { answers()? } else { to_upstream() };
+    let mut envoys = Vec::new();
+    for scenario in scenarios {
+        eprintln!("starting Envoy with {}", scenario.title);
+        envoys.push(Envoy::start(&settings.program, routes.clone(), &scenario.filters, Some(upstream))?);
+    }
+    let token = scenario::bearer()?;
+    for (scenario, envoy) in scenarios.iter().zip(&envoys) {
+        until_admitted(envoy, &token, scenario)?;
+    }
+    let mut samples: BTreeMap<&str, Vec<load::Sample>> = BTreeMap::new();
+    for round in 1..=settings.rounds {
+        eprintln!("round {round} of {}", settings.rounds);
+        for (scenario, envoy) in scenarios.iter().zip(&envoys) {
+            let sample = load::run(envoy, &token, &scenario.requests, settings.time)
+                .map_err(|error| format!("{}: {error}", scenario.name))?;
+            samples.entry(scenario.name).or_default().push(sample);
+        }
+    }
+    Ok(report::measured(scenarios, &samples))
+}
+
+fn to_upstream() -> Value {
+    json!([{ "match": { "prefix": "/" }, "route": { "cluster": UPSTREAM } }])
+}
+
+/// Warms up, and waits for the filter to have its keys.
+fn until_admitted(envoy: &Envoy, token: &str, scenario: &Scenario) -> Result<(), String> {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        match load::run(envoy, token, &scenario.requests, Duration::from_secs(1)) {
+            Ok(_) => return Ok(()),
+            Err(error) if Instant::now() > end => return Err(format!("{}: {error}", scenario.name)),
+            Err(_) => {}
+        }
+    }
+}
+
+/// From Envoy's start until it is ready, by module.
+fn starts(settings: &Settings, upstream: SocketAddr) -> Result<Vec<Start>, String> {
+    let Modules { empty, core, full } = &settings.modules;
+    let one = scenario::many(1);
+    let modules =
+        [("no Wasm", None), ("empty filter", Some((empty, ""))), ("`sidegate-core.wasm`", Some((core, &*one)))];
+    let modules = modules.into_iter().chain([("`sidegate.wasm`", Some((full, &*one)))]);
+    let start = |(title, module): (&'static str, Option<(&String, &str)>)| {
+        eprintln!("starting Envoy with {title}");
+        let filters: Vec<Value> = module.iter().map(|(module, text)| scenario::wasm(module, text)).collect();
+        let mut runs = Vec::new();
+        for _ in 0..settings.rounds.min(5) {
+            let envoy = Envoy::start(&settings.program, to_upstream(), &filters, Some(upstream))?;
+            runs.push((envoy.start.0.as_secs_f64(), envoy.start.1.as_secs_f64(), envoy.memory()));
+        }
+        let bytes = module.and_then(|(module, _)| std::fs::metadata(module).ok()).map_or(0, |file| file.len());
+        Ok(Start {
+            title,
+            bytes,
+            cpu: Spread::of(runs.iter().map(|run| run.0)),
+            wall: Spread::of(runs.iter().map(|run| run.1)),
+            memory: Spread::of(runs.iter().map(|run| run.2)),
+        })
+    };
+    modules.map(start).collect()
+}
+
+/// Seconds of CPU that 1,000 AuthConfigs cost one VM before it serves.
+fn accepting(settings: &Settings, upstream: SocketAddr) -> Result<Spread, String> {
+    eprintln!("starting Envoy with 1 and with 1,000 AuthConfigs");
+    let start = |count: usize| {
+        let filter = scenario::wasm(&settings.modules.full, &scenario::many(count));
+        Envoy::start(&settings.program, to_upstream(), &[filter], Some(upstream)).map(|envoy| envoy.start.0)
+    };
+    let mut seconds = Vec::new();
+    for _ in 0..settings.rounds.min(5) {
+        let (one, many) = (start(1)?, start(1000)?);
+        seconds.push((many.as_secs_f64() - one.as_secs_f64()) / f64::from(VMS));
+    }
+    Ok(Spread::of(seconds))
+}

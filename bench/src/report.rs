@@ -1,0 +1,183 @@
+//! What the measurements say: a table, a plot, and the page with both.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use crate::load::Sample;
+use crate::scenario::Scenario;
+
+/// Median, least and greatest of some numbers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Spread {
+    median: f64,
+    least: f64,
+    greatest: f64,
+}
+
+/// What the rounds showed of one scenario.
+#[derive(Debug, Clone)]
+pub struct Measured {
+    name: &'static str,
+    title: &'static str,
+    cpu: Spread,
+    rate: Spread,
+    p50: Spread,
+    p99: Spread,
+    /// CPU for each request as a multiple of another scenario's in the same round.
+    ratios: BTreeMap<&'static str, Spread>,
+}
+
+/// What it takes to start Envoy with a module.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// The module.
+    pub title: &'static str,
+    /// Its size.
+    pub bytes: u64,
+    /// Seconds of CPU until Envoy is ready.
+    pub cpu: Spread,
+    /// Seconds until then.
+    pub wall: Spread,
+    /// MB of memory then.
+    pub memory: Spread,
+}
+
+/// What others are compared with.
+const BASES: [(&str, &str); 3] = [("empty", "empty Wasm"), ("native", "native"), ("native-cache", "native, cache")];
+
+impl Spread {
+    /// Of some numbers.
+    pub fn of(numbers: impl IntoIterator<Item = f64>) -> Self {
+        let mut sorted: Vec<f64> = numbers.into_iter().collect();
+        sorted.sort_by(f64::total_cmp);
+        let at = |index: usize| sorted.get(index).copied().unwrap_or_default();
+        Self { median: at(sorted.len() / 2), least: at(0), greatest: at(sorted.len().saturating_sub(1)) }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = f.precision().unwrap_or(0);
+        write!(f, "{:.digits$} ({:.digits$}–{:.digits$})", self.median, self.least, self.greatest)
+    }
+}
+
+/// Sums up.
+#[must_use]
+pub fn measured(scenarios: &[Scenario], samples: &BTreeMap<&str, Vec<Sample>>) -> Vec<Measured> {
+    let none = Vec::new();
+    let of = |name: &str| samples.get(name).unwrap_or(&none);
+    let one = |Scenario { name, title, .. }: &Scenario| {
+        let spread = |number: fn(&Sample) -> f64| Spread::of(of(name).iter().map(number));
+        let ratio = |base: &str| Spread::of(of(name).iter().zip(of(base)).map(|(sample, base)| sample.cpu / base.cpu));
+        Measured {
+            name,
+            title,
+            cpu: spread(|sample| sample.cpu),
+            rate: spread(|sample| sample.rate),
+            p50: spread(|sample| sample.p50),
+            p99: spread(|sample| sample.p99),
+            ratios: BASES
+                .into_iter()
+                .filter(|(base, _)| !of(base).is_empty())
+                .map(|(base, _)| (base, ratio(base)))
+                .collect(),
+        }
+    };
+    scenarios.iter().map(one).collect()
+}
+
+/// A Markdown table.
+#[must_use]
+pub fn table(measured: &[Measured]) -> String {
+    let mut table = String::from("| | CPU for each request, µs |");
+    BASES.iter().for_each(|(_, title)| {
+        let _ = write!(table, " to {title} |");
+    });
+    table.push_str(" requests a second | p50, µs | p99, µs |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n");
+    for Measured { title, cpu, rate, p50, p99, ratios, .. } in measured {
+        let _ = write!(table, "| {title} | {cpu:.1} |");
+        for (base, _) in BASES {
+            let ratio = ratios.get(base).map(|ratio| format!(" {ratio:.2}")).unwrap_or_default();
+            let _ = write!(table, "{ratio} |");
+        }
+        let _ = writeln!(table, " {rate:.0} | {p50:.0} | {p99:.0} |");
+    }
+    table
+}
+
+/// Writes `docs/performance.svg`, and the tables into `docs/performance.md`.
+///
+/// # Errors
+/// A file cannot be written, or the page has no place for the tables.
+pub fn write(measured: &[Measured], starts: &[Start], accepting: &Spread, direct: bool) -> Result<(), String> {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let page = docs.join("performance.md");
+    let text = fs::read_to_string(&page).map_err(|error| format!("{}: {error}", page.display()))?;
+    let (head, rest) = text.split_once(BEGIN).ok_or_else(|| format!("performance.md has no `{BEGIN}`"))?;
+    let (_, tail) = rest.split_once(END).ok_or_else(|| format!("performance.md has no `{END}`"))?;
+    let results = results(measured, starts, accepting, direct);
+    print!("{results}");
+    fs::write(&page, format!("{head}{BEGIN}\n{results}{END}{tail}")).map_err(|error| error.to_string())?;
+    fs::write(docs.join("performance.svg"), plot(measured)).map_err(|error| error.to_string())
+}
+
+const BEGIN: &str = "<!-- written by ./build.sh bench -->";
+const END: &str = "<!-- end -->";
+
+fn results(measured: &[Measured], starts: &[Start], accepting: &Spread, direct: bool) -> String {
+    let upstream = if direct { "Envoy answers by itself" } else { "another Envoy is the upstream" };
+    let rate = |name: &str| measured.iter().find(|measured| measured.name == name).map(|measured| measured.rate.median);
+    let mut text = format!("\nMedian (least–greatest) of the rounds; {upstream}.\n\n{}", table(measured));
+    if let Some((jwt, native)) = rate("jwt").zip(rate("native")) {
+        let _ = writeln!(text, "\nRequests a second, (b) to native without cache: {:.2}.", jwt / native);
+    }
+    text.push_str("\n| Envoy's start with | size, bytes | CPU until ready, s | time until ready, s | memory, MB |\n");
+    text.push_str("| --- | --- | --- | --- | --- |\n");
+    for Start { title, bytes, cpu, wall, memory } in starts {
+        let _ = writeln!(text, "| {title} | {bytes} | {cpu:.2} | {wall:.2} | {memory:.0} |");
+    }
+    let _ = writeln!(text, "\n1,000 AuthConfigs, CPU until one VM has accepted them: {accepting:.2} s.");
+    text
+}
+
+/// Bars of the CPU for each request, with the spread as a line.
+fn plot(measured: &[Measured]) -> String {
+    const ROW: f64 = 26.0;
+    const LEFT: f64 = 330.0;
+    const WIDTH: f64 = 400.0;
+    let most = measured.iter().map(|measured| measured.cpu.greatest).fold(1.0, f64::max);
+    let x = |microseconds: f64| LEFT + microseconds / most * WIDTH;
+    let height = ROW * (measured.len() as f64 + 1.0) + 10.0;
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 820 {height}\" font-family=\"sans-serif\" font-size=\"13\">\n\
+         <rect width=\"820\" height=\"{height}\" fill=\"#fff\"/>\n\
+         <text x=\"{LEFT}\" y=\"18\" font-weight=\"bold\">CPU for each request, µs: median, least and greatest</text>\n"
+    );
+    for (index, Measured { name, title, cpu, .. }) in measured.iter().enumerate() {
+        let top = ROW * (index as f64 + 1.0);
+        let color =
+            if ["none", "empty", "native", "native-cache", "lua"].contains(name) { "#b0b7c3" } else { "#2f6fde" };
+        let (text, middle) = (top + 16.0, top + 11.0);
+        let _ = writeln!(
+            svg,
+            "<text x=\"{}\" y=\"{text}\" text-anchor=\"end\">{}</text>\
+             <rect x=\"{LEFT}\" y=\"{}\" width=\"{:.1}\" height=\"16\" fill=\"{color}\"/>\
+             <path d=\"M{:.1} {middle}H{:.1}\" stroke=\"#111\"/>\
+             <text x=\"{:.1}\" y=\"{text}\">{:.1}</text>",
+            LEFT - 8.0,
+            title.replace('`', ""),
+            top + 3.0,
+            x(cpu.median) - LEFT,
+            x(cpu.least),
+            x(cpu.greatest),
+            x(cpu.greatest) + 6.0,
+            cpu.median,
+        );
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
