@@ -61,3 +61,61 @@ impl X509 {
         Ok(identity)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{Ca, NOW, pem};
+    use crate::{Attribute, Attributes, Decision, Headers, Policy, Progress, Request, Session, Timestamp};
+    use serde_json::json;
+    use std::rc::Rc;
+
+    /// Hosts `one` and `two` trust a CA each; host `header` trusts the first, by header.
+    fn policy(one: &Ca, two: &Ca) -> Rc<Policy> {
+        let secret = |name: &str, ca: &Ca| {
+            json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name, "labels": { "ca": name } },
+                "stringData": { "ca.crt": pem(&[&ca.certificate]) } })
+        };
+        let auth_config = |host: &str, ca: &str, source: serde_json::Value| {
+            json!({ "apiVersion": "authorino.kuadrant.io/v1beta3", "kind": "AuthConfig", "metadata": { "name": host },
+                "spec": { "hosts": [host], "authentication": { "certificate": { "x509":
+                    { "selector": { "matchLabels": { "ca": ca } }, "source": source } } } } })
+        };
+        let header = json!({ "expression": "request.headers['x-cert']" });
+        let configuration = json!({ "apiVersion": "sidegate.dev/v1alpha1", "kind": "PluginConfig", "resources": [
+            secret("one", one), secret("two", two), auth_config("one", "one", json!({})),
+            auth_config("two", "two", json!({})), auth_config("header", "one", header),
+        ] });
+        Rc::new(Policy::compile(configuration.to_string().as_bytes()).unwrap())
+    }
+
+    fn reason(policy: &Rc<Policy>, host: &str, certificate: &str, now: Timestamp) -> Result<(), String> {
+        let mut attributes = Attributes::default();
+        attributes.insert(Attribute::PeerCertificate, certificate.as_bytes().to_vec());
+        let headers = Headers::from_pairs([(":authority", host), (":path", "/")]);
+        match Session::start(Rc::clone(policy), Request { headers, attributes }, now).1 {
+            Progress::Done(verdict) => match verdict.decision {
+                Decision::Allow(_) => Ok(()),
+                Decision::Deny(reply) => Err(reply.reason),
+            },
+            Progress::Pending(calls) => panic!("{calls:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_counts_where_the_same_is_verified_and_while_it_is_valid() {
+        let (one, two) = (Ca::root("one"), Ca::root("two"));
+        let policy = policy(&one, &two);
+        let alice = pem(&[&one.client("alice")]);
+        let year_later = Timestamp::from_secs(NOW.secs() + 31_536_000);
+        for _ in 0..2 {
+            assert_eq!(reason(&policy, "one", &alice, NOW), Ok(()));
+            let unknown = "x509: certificate signed by unknown authority".to_owned();
+            assert_eq!(reason(&policy, "two", &alice, NOW), Err(unknown));
+            assert!(reason(&policy, "header", &alice, NOW).unwrap_err().starts_with("failed to obtain"));
+            assert!(reason(&policy, "one", &alice, year_later).unwrap_err().contains("has expired"));
+        }
+        let bob = pem(&[&two.client("bob")]);
+        assert_eq!(reason(&policy, "two", &bob, NOW), Ok(()));
+        assert!(reason(&policy, "one", &bob, NOW).is_err());
+    }
+}
