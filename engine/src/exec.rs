@@ -86,7 +86,7 @@ pub async fn each<F: Future, B>(
         let mut index = 0;
         while let Some(future) = waiting.get_mut(index) {
             match future.as_mut().poll(context) {
-                Poll::Pending => index += 1,
+                Poll::Pending => index = index.saturating_add(1),
                 Poll::Ready(output) => {
                     drop(waiting.remove(index));
                     if let ControlFlow::Break(value) = visit(output) {

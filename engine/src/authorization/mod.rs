@@ -53,8 +53,8 @@ fn compile_rule(name: &str, spec: &AuthorizationSpec, compiler: &mut Compiler<'_
     for (field, _) in absent.iter().filter(|(_, given)| given.is_some()) {
         compiler.at(field, |compiler| compiler.missing(field));
     }
-    let given = absent.iter().filter(|(_, given)| given.is_some()).count() + usize::from(pattern_matching.is_some());
-    if given != 1 {
+    let given = absent.iter().map(|(_, given)| given.is_some()).chain([pattern_matching.is_some()]);
+    if given.filter(|given| *given).count() != 1 {
         compiler.problem(
             "exactly one method is needed: `patternMatching`, `opa`, `kubernetesSubjectAccessReview` or `spicedb`",
         );

@@ -111,7 +111,7 @@ fn compile_item(name: &str, spec: &SuccessItemSpec, target: Target, compiler: &m
     if wristband.is_some() {
         compiler.at("wristband", |compiler| compiler.missing("wristband"));
     }
-    if usize::from(plain.is_some()) + usize::from(json.is_some()) + usize::from(wristband.is_some()) != 1 {
+    if [plain.is_some(), json.is_some(), wristband.is_some()].into_iter().filter(|given| *given).count() != 1 {
         compiler.problem("exactly one of `plain`, `json` and `wristband` is needed");
     }
     let (kind, method) = match (plain, json) {
