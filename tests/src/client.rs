@@ -141,7 +141,11 @@ fn tls(certificate: Option<&str>) -> Result<ClientConfig, String> {
         Some(name) => {
             let key = PrivateKeyDer::from_pem_file(fixtures::path(&format!("certs/{name}.key")));
             let key = key.map_err(|error| error.to_string())?;
-            builder.with_client_auth_cert(vec![pem(name)?], key).map_err(|error| error.to_string())
+            let mut chain = vec![pem(name)?];
+            if name == "carol" {
+                chain.push(pem("sub-ca")?);
+            }
+            builder.with_client_auth_cert(chain, key).map_err(|error| error.to_string())
         }
     }
 }

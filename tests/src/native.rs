@@ -199,8 +199,8 @@ fn attributes(case: &Case, request: &Request, policy: &Policy) -> Result<HashMap
         (Attribute::Metadata, metadata(&case.envoy.metadata)),
     ]);
     if let Some(name) = request.certificate.as_deref() {
-        let valid = ["alice", "bob"].contains(&name);
-        let account = if name == "bob" { "bob" } else { "alice" };
+        let valid = ["alice", "bob", "carol"].contains(&name);
+        let account = if ["bob", "carol"].contains(&name) { name } else { "alice" };
         all.insert(Attribute::PeerCertificate, fixtures::text(&format!("certs/{name}.pem"))?.into_bytes());
         all.insert(Attribute::PeerCertificateValid, valid.to_string().into_bytes());
         all.insert(Attribute::PeerUriSan, format!("spiffe://acme.test/ns/default/sa/{account}").into_bytes());

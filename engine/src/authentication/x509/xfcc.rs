@@ -1,7 +1,7 @@
 //! Envoy's `X-Forwarded-Client-Cert` header: elements between commas, one per hop; in each, `Key=value` pairs between
 //! semicolons; values may be quoted, with backslash escapes.
 
-/// The certificates of the first element, as percent-encoded PEM: `Cert`, else `Chain`.
+/// The certificates of the first element, as percent-encoded PEM: `Cert`, then those of `Chain`.
 ///
 /// # Errors
 /// What is wrong with the header.
@@ -18,7 +18,10 @@ pub fn certificates(header: &[u8]) -> Result<Vec<u8>, &'static str> {
         }
     }
     let given = |value: &Vec<u8>| !value.is_empty();
-    cert.filter(given).or(chain.filter(given)).ok_or("client certificate not found in XFCC header")
+    match (cert.filter(given), chain.filter(given)) {
+        (Some(cert), Some(chain)) => Ok([cert, chain].join(&b'\n')),
+        (cert, chain) => cert.or(chain).ok_or("client certificate not found in XFCC header"),
+    }
 }
 
 type Pair = (Vec<u8>, Vec<u8>);
@@ -68,7 +71,8 @@ mod tests {
         for (header, expected) in [
             ("Cert=a", "a"),
             ("Hash=h;Cert=\"a%2Bb+c%3D\";URI=spiffe://x", "a%2Bb+c%3D"),
-            ("By=x;cERT=a;Chain=b", "a"),
+            ("By=x;cERT=a;Chain=b", "a\nb"),
+            ("Chain=b;Cert=a", "a\nb"),
             ("Chain=\"b\"", "b"),
             ("Cert=;Chain=b", "b"),
             ("Cert=\"\";Chain=b", "b"),
