@@ -57,11 +57,10 @@ impl Rig {
         let clusters = [
             Cluster::new("upstream", upstream.address),
             Cluster { http2: true, ..Cluster::new("upstream-h2", upstream.address) },
-            Cluster::new("elsewhere", upstream.address),
             Cluster::new("services", services.address),
             Cluster::new("nobody", nobody),
         ];
-        let envoy = Envoy::start(&paths.envoy, 2, &listeners, |folder| config::bootstrap(folder, &clusters))?;
+        let envoy = Envoy::start(&paths.envoy, 2, |folder| config::bootstrap(folder, &clusters, &listeners))?;
         let names: Vec<&str> = listeners.iter().map(|listener| listener.name.as_str()).collect();
         let states = envoy.admin.listeners(&names)?;
         let rig = Self { envoy, runtime, services, listeners: states };

@@ -27,8 +27,8 @@ pub struct Listener {
     pub metadata: Vec<String>,
     /// Members of the plugin's `PluginConfig`, over the usual ones; null takes one out.
     pub plugin: BTreeMap<String, Value>,
-    /// Filters between the module and the router.
-    pub filters: Vec<Value>,
+    /// Routes before the usual ones.
+    pub routes: Vec<Value>,
 }
 
 impl Listener {
@@ -43,7 +43,7 @@ impl Listener {
             surroundings: Surroundings::default(),
             metadata: Vec::new(),
             plugin: BTreeMap::new(),
-            filters: Vec::new(),
+            routes: Vec::new(),
         }
     }
 
@@ -77,7 +77,6 @@ impl Listener {
             } }));
         }
         filters.push(self.wasm_filter());
-        filters.extend(self.filters.iter().cloned());
         filters.push(json!({ "name": "router", "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
         } }));
@@ -88,6 +87,11 @@ impl Listener {
                 "metadata": { "filter_metadata": route_metadata },
             })
         };
+        let usual = [
+            route(json!({ "connect_matcher": {} }), "upstream"),
+            route(json!({ "prefix": "/", "grpc": {} }), "upstream-h2"),
+            route(json!({ "prefix": "/" }), "upstream"),
+        ];
         json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "ingress",
@@ -104,12 +108,7 @@ impl Listener {
             "route_config": { "virtual_hosts": [{
                 "name": virtual_host.as_deref().unwrap_or("test"),
                 "domains": ["*"],
-                "routes": [
-                    route(json!({ "connect_matcher": {} }), "upstream"),
-                    route(json!({ "prefix": "/", "grpc": {} }), "upstream-h2"),
-                    route(json!({ "prefix": "/elsewhere" }), "elsewhere"),
-                    route(json!({ "prefix": "/" }), "upstream"),
-                ],
+                "routes": self.routes.iter().cloned().chain(usual).collect::<Vec<_>>(),
             }] },
             "http_filters": filters,
         })
@@ -153,15 +152,18 @@ pub fn write_listeners(folder: &Path, listeners: &[Listener]) -> Result<(), Stri
     fs::write(&draft, text).and_then(|()| fs::rename(draft, file)).map_err(|error| error.to_string())
 }
 
-/// A bootstrap that takes its listeners from `lds.json`; clusters by name.
-#[must_use]
-pub fn bootstrap(folder: &Path, clusters: &[Cluster]) -> Value {
-    json!({
+/// A bootstrap that takes its listeners from `lds.json`, where these stand at first.
+///
+/// # Errors
+/// That file cannot be written.
+pub fn bootstrap(folder: &Path, clusters: &[Cluster], listeners: &[Listener]) -> Result<Value, String> {
+    write_listeners(folder, listeners)?;
+    Ok(json!({
         "node": { "id": "sidegate-tests", "cluster": "sidegate-tests" },
         "admin": { "address": socket(SocketAddr::from(([127, 0, 0, 1], 0))) },
         "dynamic_resources": { "lds_config": { "path_config_source": { "path": folder.join("lds.json") } } },
         "static_resources": { "clusters": clusters.iter().map(Cluster::to_json).collect::<Vec<_>>() },
-    })
+    }))
 }
 
 /// A cluster of one server.

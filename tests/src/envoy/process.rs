@@ -34,21 +34,18 @@ pub struct Envoy {
 }
 
 impl Envoy {
-    /// Starts Envoy with a bootstrap, and waits until it is ready. The bootstrap's listeners come from `lds.json` in its
-    /// folder, if it says so by [`config::lds`].
+    /// Starts Envoy with the bootstrap that is made for its folder, and waits until it is ready.
     ///
     /// # Errors
     /// Envoy ended, or is not ready in time; with the end of its log.
     pub fn start(
         envoy: &Path,
         concurrency: usize,
-        listeners: &[Listener],
-        bootstrap: impl FnOnce(&Path) -> Value,
+        bootstrap: impl FnOnce(&Path) -> Result<Value, String>,
     ) -> Result<Self, String> {
         let folder = tempfile::Builder::new().prefix("sidegate-").tempdir().map_err(text)?;
         let path = folder.path();
-        config::write_listeners(path, listeners)?;
-        fs::write(path.join("bootstrap.json"), bootstrap(path).to_string()).map_err(text)?;
+        fs::write(path.join("bootstrap.json"), bootstrap(path)?.to_string()).map_err(text)?;
         let mut command = Command::new("sh");
         command.args(["-c", GUARD, "sh"]).arg(envoy);
         command.args(["--use-dynamic-base-id", "--file-flush-interval-msec", "20", "--drain-time-s", "1"]);

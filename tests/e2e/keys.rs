@@ -1,0 +1,125 @@
+//! Issuers that are down, slow, confused, or change their keys.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use sidegate_tests::case::{Service, ServiceReply};
+use sidegate_tests::client::Request;
+use sidegate_tests::envoy::Paths;
+use sidegate_tests::envoy::config::Listener;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+use crate::Scenario;
+use crate::world::{self, World, johns_token, reason};
+
+pub const ALL: &[(&str, Scenario)] = &[
+    ("an issuer that is down: 503, and Envoy starts all the same", down),
+    ("an issuer that is slow: 503, and requests do not wait for it", slow),
+    ("an issuer that answers garbage: 503, until it answers well", garbage),
+    ("new keys: a token of the new key passes at once, one of the old key no longer", rotation),
+    ("a key that no one has is asked for once, not for each request", unknown_keys),
+    ("a client that leaves while its key is fetched does no harm", gone),
+    ("two workers share what one fetched", two_workers),
+];
+
+const NAMES: [&str; 6] = ["slow", "garbage", "rotation", "unknown", "gone", "shared"];
+
+pub fn listeners(paths: &Paths) -> Vec<Listener> {
+    let names = NAMES.iter().chain(&["down"]);
+    names.map(|name| Listener::new(name, &paths.wasm, &world::jwt(&format!("http://{name}.test")))).collect()
+}
+
+pub fn services() -> BTreeMap<String, Service> {
+    let mut services: BTreeMap<_, _> = NAMES.iter().map(|name| issuer(name)).collect();
+    services.extend(crate::traps::issuers());
+    for (name, reply) in [
+        ("slow.test", ServiceReply { delay: 60_000, ..ServiceReply::default() }),
+        ("garbage.test", ServiceReply { body: Some("\u{0}<html>{".to_owned()), ..ServiceReply::default() }),
+    ] {
+        if let Some(service) = services.get_mut(name) {
+            service.replies.values_mut().for_each(|replies| *replies = vec![reply.clone()]);
+        }
+    }
+    services
+}
+
+fn issuer(name: &str) -> (String, Service) {
+    world::issuer(&format!("{name}.test"), "rsa-1", "rsa-2", if name == "gone" { 1000 } else { 0 })
+}
+
+fn unavailable(world: &World, listener: &str) {
+    let begun = Instant::now();
+    let response = world.with_token(listener, &format!("/keys/{listener}"), &johns_token("rsa-1"));
+    assert_eq!(response.status, 503, "{response:?}");
+    assert!(reason(&response).is_some_and(|reason| !reason.is_empty()), "{response:?}");
+    assert!(begun.elapsed() < Duration::from_secs(4), "the request waited for the issuer");
+    assert!(!world.upstream.saw(&format!("/keys/{listener}")));
+}
+
+fn down(world: &World) {
+    unavailable(world, "down");
+}
+
+fn slow(world: &World) {
+    unavailable(world, "slow");
+}
+
+fn garbage(world: &World) {
+    unavailable(world, "garbage");
+    world.services.add(&[issuer("garbage")].into());
+    world.until(200, || world.with_token("garbage", "/keys/mended", &johns_token("rsa-1")));
+}
+
+fn rotation(world: &World) {
+    let (old, new) = (johns_token("rsa-1"), johns_token("rsa-2"));
+    world.until(200, || world.with_token("rotation", "/keys/old", &old));
+    world.services.request(["rotation.test".to_owned()].iter(), 2);
+    assert_eq!(world.with_token("rotation", "/keys/new", &new).status, 200);
+    // The other worker hears of it on its tick.
+    world.until(401, || world.with_token("rotation", "/keys/old", &johns_token("rsa-1")));
+}
+
+fn unknown_keys(world: &World) {
+    world.until(200, || world.with_token("unknown", "/keys/known", &johns_token("rsa-1")));
+    let asked = world.services.asked("unknown.test", "/jwks");
+    for _ in 0..50 {
+        assert_eq!(world.with_token("unknown", "/keys/unknown", &johns_token("ec-256")).status, 401);
+    }
+    let more = world.services.asked("unknown.test", "/jwks") - asked;
+    assert!((1..=2).contains(&more), "{more} fetches for 50 tokens of two workers");
+}
+
+fn gone(world: &World) {
+    world.until(200, || world.with_token("gone", "/keys/first", &johns_token("rsa-1")));
+    world.services.request(["gone.test".to_owned()].iter(), 2);
+    world.block_on(async {
+        for _ in 0..10 {
+            let mut stream = TcpStream::connect(world.address("gone")).await.expect("Envoy listens");
+            let bearer = format!("Bearer {}", johns_token("rsa-2"));
+            let request = Request::new("GET", "/keys/gone", "api.test").header("authorization", bearer).open();
+            stream.write_all(&request).await.expect("the request is sent");
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    });
+    world.until(200, || world.with_token("gone", "/keys/after", &johns_token("rsa-2")));
+    assert!(!world.upstream.saw("/keys/gone"), "a request went on without its client");
+}
+
+fn two_workers(world: &World) {
+    let token = johns_token("rsa-1");
+    world.until(200, || world.with_token("shared", "/keys/shared", &token));
+    std::thread::sleep(Duration::from_secs(2));
+    for _ in 0..60 {
+        assert_eq!(world.with_token("shared", "/keys/shared", &token).status, 200);
+    }
+    for path in ["/jwks", "/.well-known/openid-configuration"] {
+        assert_eq!(world.services.asked("shared.test", path), 1, "{path} is fetched by one worker for all");
+    }
+    let workers = world.envoy.admin.stats("listener.127.0.0.1").expect("Envoy answers");
+    let port = world.address("shared").port().to_string();
+    let counts = workers
+        .iter()
+        .filter(|(name, _)| name.contains(&port) && name.contains("worker_") && name.ends_with("cx_total"));
+    assert!(counts.clone().count() == 2 && counts.clone().all(|(_, count)| *count > 0), "not both workers were asked");
+}

@@ -1,0 +1,47 @@
+//! What only a real Envoy can show: `cargo test -p sidegate-tests --test e2e`.
+
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Trial};
+use sidegate_tests::envoy::Paths;
+use world::World;
+
+mod frames;
+mod keys;
+mod odd_requests;
+mod protocols;
+mod traps;
+mod updates;
+mod world;
+
+/// A scenario in the Envoy that all of these share.
+type Scenario = fn(&World);
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    let Some(paths) = Paths::from_env() else { return };
+    arguments.test_threads = arguments.test_threads.or(Some(4));
+    let world = Arc::new(World::start(&paths).unwrap_or_else(|error| panic!("{error}")));
+    let shared = [traps::ALL, odd_requests::ALL, protocols::ALL, keys::ALL].concat();
+    let mut trials: Vec<Trial> = shared
+        .into_iter()
+        .map(|(name, scenario)| {
+            let world = Arc::clone(&world);
+            Trial::test(name, move || {
+                scenario(&world);
+                Ok(())
+            })
+        })
+        .collect();
+    trials.extend(updates::ALL.iter().map(|(name, scenario)| {
+        let paths = paths.clone();
+        Trial::test(*name, move || {
+            scenario(&paths);
+            Ok(())
+        })
+    }));
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // `exit` runs no destructors; Envoy ends here.
+    drop(world);
+    conclusion.exit();
+}

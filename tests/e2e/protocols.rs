@@ -1,0 +1,100 @@
+//! Protocols over and beside plain HTTP/1.1.
+
+use std::time::Duration;
+
+use sidegate_tests::client::{self, Request};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::Scenario;
+use crate::frames::{self, Ending};
+use crate::world::{KEY, World, saw};
+
+pub const ALL: &[(&str, Scenario)] = &[
+    ("HTTP/2 with trailers is decided, and the trailers arrive", trailers),
+    ("a websocket opens for those who may", websocket),
+    ("a CONNECT tunnel opens for those who may", connect),
+    ("gRPC clients get a gRPC status", grpc),
+    ("Expect: 100-continue ends in the verdict", expect_continue),
+];
+
+fn trailers(world: &World) {
+    let post = |key, path| {
+        world.block_on(frames::post(world.address("key"), path, &[("authorization", key)], Ending::BodyAndTrailers)).0
+    };
+    assert_eq!(post(KEY, "/trailers/good"), 200);
+    assert_eq!(post("APIKEY bad", "/trailers/bad"), 401);
+    assert!(world.upstream.saw("/trailers/good") && !world.upstream.saw("/trailers/bad"));
+}
+
+/// Sends a head, and what follows if the head is answered by this status; gives back the head of the answer and the echo.
+async fn tunnel(world: &World, head: Vec<u8>, opens: &str) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(world.address("key")).await.expect("Envoy listens");
+    stream.write_all(&head).await.expect("the head is sent");
+    let mut answer = Vec::new();
+    while !answer.windows(4).any(|window| window == b"\r\n\r\n") {
+        let byte = tokio::time::timeout(Duration::from_secs(10), stream.read_u8()).await.expect("an answer comes");
+        answer.push(byte.expect("it has an end"));
+    }
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let mut echo = vec![0; 4];
+    if answer.starts_with(opens) {
+        stream.write_all(b"ping").await.expect("the tunnel takes bytes");
+        let echoed = tokio::time::timeout(Duration::from_secs(10), stream.read_exact(&mut echo)).await;
+        echoed.expect("the echo comes").expect("it is whole");
+    }
+    (answer, echo)
+}
+
+fn websocket(world: &World) {
+    let head = |key: &str| {
+        Request::new("GET", "/websocket", "api.test")
+            .header("authorization", key)
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .open()
+    };
+    let (answer, echo) = world.block_on(tunnel(world, head(KEY), "HTTP/1.1 101"));
+    assert_eq!(echo, b"ping", "{answer}");
+    let (answer, _) = world.block_on(tunnel(world, head("APIKEY bad"), "HTTP/1.1 101"));
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+}
+
+fn connect(world: &World) {
+    let head = |key: &str| Request::new("CONNECT", "db.test:5432", "db.test:5432").header("authorization", key).open();
+    let (answer, echo) = world.block_on(tunnel(world, head(KEY), "HTTP/1.1 200"));
+    assert_eq!(echo, b"ping", "{answer}");
+    let (answer, _) = world.block_on(tunnel(world, head("APIKEY bad"), "HTTP/1.1 200"));
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+}
+
+fn grpc(world: &World) {
+    let call = |listener, key| {
+        let headers = [("content-type", "application/grpc"), ("te", "trailers"), ("authorization", key)];
+        world.block_on(frames::post(world.address(listener), "/talker.Talker/Say", &headers, Ending::Headers))
+    };
+    let status = |headers: &http::HeaderMap| {
+        headers.get("grpc-status").and_then(|code| code.to_str().ok().map(ToOwned::to_owned))
+    };
+    let (http, headers, trailers) = call("key", KEY);
+    assert_eq!((http, status(&headers).or(status(&trailers)).as_deref()), (200, Some("0")));
+    let (http, headers, _) = call("key", "APIKEY bad");
+    assert_eq!((http, status(&headers).as_deref()), (200, Some("16")), "UNAUTHENTICATED: {headers:?}");
+    assert!(headers.contains_key("www-authenticate"), "{headers:?}");
+}
+
+fn expect_continue(world: &World) {
+    let request = |key: &str, path: &str| {
+        Request::new("POST", path, "api.test")
+            .header("authorization", key)
+            .header("expect", "100-continue")
+            .body(Some("body"))
+    };
+    let allowed = world.send("key", &request(KEY, "/expect/good"));
+    assert_eq!(saw(&allowed).body_bytes, 4);
+    let denied = world.block_on(client::send(world.address("key"), &request("APIKEY bad", "/expect/bad")));
+    assert_eq!(denied.expect("there is an answer").status, 401);
+    assert!(!world.upstream.saw("/expect/bad"));
+}

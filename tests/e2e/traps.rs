@@ -1,0 +1,306 @@
+//! The seven ways to let a request through by accident (envoy-host reference, section 0).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use sidegate_tests::client::{self, Request};
+use sidegate_tests::envoy::Paths;
+use sidegate_tests::envoy::config::Listener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::Scenario;
+use crate::frames::{self, Ending};
+use crate::world::{self, KEY, World, johns_token, saw};
+
+pub const ALL: &[(&str, Scenario)] = &[
+    ("trap 1: a body chunk does not release a paused request", body_chunks_while_paused),
+    ("trap 1: a paused request that is allowed reaches the upstream whole", paused_and_allowed),
+    ("trap 2: trailers do not release a denied request", trailers_after_a_denial),
+    ("trap 2: trailers do not release a paused request", trailers_while_paused),
+    ("trap 3: the upstream sees nothing of a request before the verdict", nothing_before_the_verdict),
+    ("trap 4: a capability restriction that leaves out callbacks lets nothing pass", restricted_capabilities),
+    ("trap 5: no request makes a FAIL_OPEN filter open", fail_open),
+    ("trap 6: headers of the policy cannot lead to a route that was not decided on", rerouting),
+    ("trap 7: no example fails open", examples_fail_closed),
+];
+
+/// Every callback of the ABI that the module exports, and what it imports.
+const EXPORTS: [&str; 22] = [
+    "proxy_on_context_create",
+    "proxy_on_vm_start",
+    "proxy_on_configure",
+    "proxy_on_tick",
+    "proxy_on_queue_ready",
+    "proxy_on_done",
+    "proxy_on_log",
+    "proxy_on_delete",
+    "proxy_on_http_call_response",
+    "proxy_on_request_headers",
+    "proxy_on_request_body",
+    "proxy_on_request_trailers",
+    "proxy_on_response_headers",
+    "proxy_on_response_body",
+    "proxy_on_response_trailers",
+    "proxy_on_grpc_receive",
+    "proxy_on_grpc_close",
+    "proxy_on_grpc_receive_initial_metadata",
+    "proxy_on_grpc_receive_trailing_metadata",
+    "proxy_on_foreign_function",
+    "proxy_on_memory_allocate",
+    "malloc",
+];
+
+/// Callbacks that a list may forget, each with the name of the listener whose list does.
+const FORGOTTEN: [(&str, &str); 4] = [
+    ("no-body", "proxy_on_request_body"),
+    ("no-trailers", "proxy_on_request_trailers"),
+    ("no-response", "proxy_on_response_headers"),
+    ("no-headers", "proxy_on_request_headers"),
+];
+
+pub fn listeners(paths: &Paths) -> Vec<Listener> {
+    let mut listeners = Vec::new();
+    for (mode, stop) in [("buffered", false), ("stopped", true)] {
+        for purpose in ["denied", "allowed", "trailers"] {
+            let name = format!("{mode}-{purpose}");
+            let mut listener = Listener::new(&name, &paths.wasm, &world::jwt(&format!("http://{name}.test")));
+            listener.plugin.insert("allow_on_headers_stop_iteration".to_owned(), json!(stop));
+            listeners.push(listener);
+        }
+        let name = format!("{mode}-key");
+        let mut listener = Listener::new(&name, &paths.wasm, &world::api_key());
+        listener.plugin.insert("allow_on_headers_stop_iteration".to_owned(), json!(stop));
+        listeners.push(listener);
+    }
+    for (name, forgotten) in FORGOTTEN {
+        let mut listener = Listener::new(name, &paths.wasm, &world::api_key());
+        let allowed: Value =
+            capabilities().filter(|capability| capability != forgotten).map(|name| (name, json!({}))).collect();
+        listener.plugin.insert("capability_restriction_config".to_owned(), json!({ "allowed_capabilities": allowed }));
+        own_vm(&mut listener, paths);
+        listeners.push(listener);
+    }
+    let mut open = Listener::new("fail-open", &paths.wasm, &world::api_key());
+    open.plugin.insert("failure_policy".to_owned(), json!("FAIL_OPEN"));
+    own_vm(&mut open, paths);
+    listeners.push(open);
+    listeners.push(rerouted(paths));
+    listeners
+}
+
+/// The services of the listeners that wait for keys: a new key comes, slowly, with the second request.
+pub fn issuers() -> impl Iterator<Item = (String, sidegate_tests::case::Service)> {
+    ["denied", "allowed", "trailers"].into_iter().flat_map(|purpose| {
+        ["buffered", "stopped"].into_iter().map(move |mode| {
+            let then = if purpose == "denied" { "rsa-1" } else { "rsa-2" };
+            world::issuer(&format!("{mode}-{purpose}.test"), "rsa-1", then, 1500)
+        })
+    })
+}
+
+fn capabilities() -> impl Iterator<Item = String> {
+    let imports = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../filter/imports.txt")).unwrap_or_default();
+    let imports: Vec<String> = imports
+        .lines()
+        .filter_map(|line| Some(line.split_once('.').filter(|_| !line.starts_with('#'))?.1.to_owned()))
+        .collect();
+    assert!(imports.len() > 30, "filter/imports.txt is not what it was");
+    imports.into_iter().chain(EXPORTS.iter().map(ToString::to_string))
+}
+
+/// What happens to this VM happens to no other listener.
+fn own_vm(listener: &mut Listener, paths: &Paths) {
+    let vm = json!({
+        "vm_id": listener.name,
+        "runtime": "envoy.wasm.runtime.v8",
+        "code": { "local": { "filename": paths.wasm } },
+    });
+    listener.plugin.insert("vm_config".to_owned(), vm);
+}
+
+/// A request whose token names a key that is being fetched: paused for a second and more.
+async fn paused_upload(world: &World, listener: &str, path: &str) -> (client::Response, Duration) {
+    world.services.request([format!("{listener}.test")].iter(), 2);
+    let mut stream = TcpStream::connect(world.address(listener)).await.expect("Envoy listens");
+    let token = johns_token("rsa-2");
+    let head = Request::new("POST", path, "api.test")
+        .header("authorization", format!("Bearer {token}"))
+        .header("transfer-encoding", "chunked")
+        .header("connection", "close");
+    let begun = Instant::now();
+    stream.write_all(&head.open()).await.expect("the head is sent");
+    for chunk in ["5\r\nhello\r\n", "5\r\nworld\r\n", "0\r\n\r\n"] {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        stream.write_all(chunk.as_bytes()).await.expect("a chunk is sent");
+        assert!(!world.upstream.saw(path), "{listener}: the upstream sees a request that is not decided");
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!world.upstream.saw(path), "{listener}: the upstream sees a request that is not decided");
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await.expect("there is a response");
+    (client::parse(&bytes).expect("it is HTTP"), begun.elapsed())
+}
+
+fn body_chunks_while_paused(world: &World) {
+    for listener in ["buffered-denied", "stopped-denied"] {
+        world.until(200, || world.with_token(listener, "/trap1/first", &johns_token("rsa-1")));
+        let path = format!("/trap1/{listener}");
+        let (response, took) = world.block_on(paused_upload(world, listener, &path));
+        assert_eq!(response.status, 401, "{response:?}");
+        assert!(took > Duration::from_secs(1), "the request was not paused, so this shows nothing");
+        assert!(!world.upstream.saw(&path));
+    }
+}
+
+fn paused_and_allowed(world: &World) {
+    for listener in ["buffered-allowed", "stopped-allowed"] {
+        world.until(200, || world.with_token(listener, "/trap1/first", &johns_token("rsa-1")));
+        let path = format!("/trap1/{listener}");
+        let (response, took) = world.block_on(paused_upload(world, listener, &path));
+        assert!(took > Duration::from_secs(1), "the request was not paused, so this shows nothing");
+        let saw = saw(&response);
+        assert_eq!(saw.body_bytes, 10);
+        assert!(saw.headers.contains(&("x-user".to_owned(), "john".to_owned())), "{saw:?}");
+    }
+}
+
+fn trailers_after_a_denial(world: &World) {
+    for listener in ["buffered-key", "stopped-key"] {
+        for (index, ending) in [Ending::Trailers, Ending::BodyAndTrailers].into_iter().enumerate() {
+            let path = format!("/trap2/{listener}/{index}");
+            let denied = world.block_on(frames::post(
+                world.address(listener),
+                &path,
+                &[("authorization", "APIKEY bad")],
+                ending,
+            ));
+            assert_eq!(denied.0, 401);
+            assert!(!world.upstream.saw(&path));
+            let path = format!("{path}/good");
+            let allowed =
+                world.block_on(frames::post(world.address(listener), &path, &[("authorization", KEY)], ending));
+            assert_eq!(allowed.0, 200);
+            assert!(world.upstream.saw(&path));
+        }
+    }
+}
+
+fn trailers_while_paused(world: &World) {
+    for listener in ["buffered-trailers", "stopped-trailers"] {
+        world.until(200, || world.with_token(listener, "/trap2/first", &johns_token("rsa-1")));
+        world.services.request([format!("{listener}.test")].iter(), 2);
+        let path = format!("/trap2/{listener}");
+        // Signed with a key that no set will ever have, under the name of the one that is to come.
+        let forged =
+            johns_token("rsa-2").rsplit_once('.').map(|(signed, _)| format!("{signed}.AAAA")).unwrap_or_default();
+        let begun = Instant::now();
+        let bearer = format!("Bearer {forged}");
+        let answer = world.block_on(frames::post(
+            world.address(listener),
+            &path,
+            &[("authorization", &bearer)],
+            Ending::Trailers,
+        ));
+        assert_eq!(answer.0, 401);
+        assert!(begun.elapsed() > Duration::from_secs(1), "the request was not paused, so this shows nothing");
+        assert!(!world.upstream.saw(&path));
+    }
+}
+
+fn nothing_before_the_verdict(world: &World) {
+    for listener in ["buffered-key", "stopped-key"] {
+        let path = format!("/trap3/{listener}");
+        let request =
+            Request::new("POST", &path, "api.test").header("authorization", "APIKEY bad").body(Some("some body"));
+        assert_eq!(world.send(listener, &request).status, 401);
+        assert!(!world.upstream.saw(&path));
+    }
+}
+
+fn restricted_capabilities(world: &World) {
+    for (listener, forgotten) in FORGOTTEN {
+        for body in [None, Some("some body")] {
+            let path = format!("/trap4/{listener}/{}", body.is_some());
+            let request = Request::new("POST", &path, "api.test").header("authorization", "APIKEY bad").body(body);
+            let response = world.block_on(client::send(world.address(listener), &request));
+            let passed = response.is_ok_and(|response| response.header("x-upstream").is_some());
+            assert!(!passed, "without {forgotten} the answer of the upstream comes back");
+            // Without the headers callback a request that has no body is never seen before it is gone.
+            assert!(!world.upstream.saw(&path) || (forgotten == "proxy_on_request_headers" && body.is_none()));
+        }
+    }
+}
+
+fn fail_open(world: &World) {
+    for request in crate::odd_requests::hostile() {
+        drop(world.block_on(client::send(world.address("fail-open"), &request)));
+    }
+    for _ in 0..20 {
+        assert_eq!(world.get("fail-open", "/trap5", &[]).status, 401);
+    }
+    assert!(!world.upstream.saw("/trap5"));
+}
+
+/// Two routes with an AuthConfig of their own each: anybody may use the one for requests with `x-tier`, a header that
+/// the policy takes out.
+fn rerouted(paths: &Paths) -> Listener {
+    let public = world::policy(json!({
+        "hosts": ["public.test"],
+        "authentication": { "everyone": { "anonymous": {} } },
+        "response": { "success": { "headers": {
+            "x-tier": { "plain": { "value": "gold" }, "when": [{ "selector": "auth.identity.sub", "operator": "eq", "value": "john" }] },
+        } } },
+    }));
+    let mut private = world::policy(json!({
+        "hosts": ["private.test"],
+        "authentication": { "friends": { "apiKey": { "selector": {} } } },
+    }));
+    private["metadata"]["name"] = json!("private");
+    let options = json!({ "hostOverride": { "routeMetadata": {} } });
+    let configuration = world::plugin(&[public, private, world::key("john", "secret-of-john")], options);
+    let route = |matching: Value, host: &str| {
+        json!({
+            "match": matching,
+            "route": { "cluster": "upstream" },
+            "metadata": { "filter_metadata": { "sidegate": { "host": host } } },
+        })
+    };
+    let mut listener = Listener::new("rerouted", &paths.wasm, &configuration);
+    listener.routes = vec![
+        route(json!({ "prefix": "/", "headers": [{ "name": "x-tier", "present_match": true }] }), "public.test"),
+        route(json!({ "prefix": "/" }), "private.test"),
+    ];
+    listener
+}
+
+fn rerouting(world: &World) {
+    assert_eq!(world.get("rerouted", "/trap6/plain", &[]).status, 401);
+    let response = world.get("rerouted", "/trap6/forged", &[("x-tier", "forged")]);
+    assert!(response.header("x-upstream").is_none(), "the policy of another route let this pass: {response:?}");
+    assert!(!world.upstream.saw("/trap6"));
+}
+
+fn examples_fail_closed(_: &World) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../envoy-examples");
+    let mut seen = 0;
+    for file in files(&root) {
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        for trap in ["FAIL_OPEN", "fail_open", "capability_restriction_config", "FAIL_CLOSED"] {
+            assert!(!text.contains(trap), "{}: {trap}", file.display());
+        }
+        if text.contains("envoy.wasm.runtime.v8") {
+            seen += 1;
+            assert!(text.contains("FAIL_RELOAD"), "{}: no FAIL_RELOAD", file.display());
+            assert!(text.contains("stream_idle_timeout"), "{}: no stream_idle_timeout", file.display());
+        }
+    }
+    assert!(seen > 0, "no example was looked at");
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
