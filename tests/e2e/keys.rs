@@ -83,11 +83,13 @@ fn rotation(world: &World) {
 fn unknown_keys(world: &World) {
     world.until(200, || world.with_token("unknown", "/keys/known", &johns_token("rsa-1")));
     let asked = world.services.asked("unknown.test", "/jwks");
+    let begun = Instant::now();
     for _ in 0..50 {
         assert_eq!(world.with_token("unknown", "/keys/unknown", &johns_token("ec-256")).status, 401);
     }
     let more = world.services.asked("unknown.test", "/jwks") - asked;
-    assert!((1..=2).contains(&more), "{more} fetches for 50 tokens of two workers");
+    let turns = usize::try_from(begun.elapsed().as_secs() / 10).expect("the test ends") + 1;
+    assert!((1..=2 * turns).contains(&more), "{more} fetches by two workers in {turns} times ten seconds");
 }
 
 fn gone(world: &World) {
@@ -116,10 +118,7 @@ fn two_workers(world: &World) {
     for path in ["/jwks", "/.well-known/openid-configuration"] {
         assert_eq!(world.services.asked("shared.test", path), 1, "{path} is fetched by one worker for all");
     }
-    let workers = world.envoy.admin.stats("listener.127.0.0.1").expect("Envoy answers");
-    let port = world.address("shared").port().to_string();
-    let counts = workers
-        .iter()
-        .filter(|(name, _)| name.contains(&port) && name.contains("worker_") && name.ends_with("cx_total"));
+    let stats = world.envoy.admin.stats("listener.shared.worker_").expect("Envoy answers");
+    let counts = stats.iter().filter(|(name, _)| name.ends_with("downstream_cx_total"));
     assert!(counts.clone().count() == 2 && counts.clone().all(|(_, count)| *count > 0), "not both workers were asked");
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sidegate_tests::client::{self, Request};
 use sidegate_tests::envoy::Paths;
 use sidegate_tests::envoy::config::Listener;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::Scenario;
@@ -139,9 +139,8 @@ async fn paused_upload(world: &World, listener: &str, path: &str) -> (client::Re
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(!world.upstream.saw(path), "{listener}: the upstream sees a request that is not decided");
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).await.expect("there is a response");
-    (client::parse(&bytes).expect("it is HTTP"), begun.elapsed())
+    let response = client::exchange(&mut stream, b"").await;
+    (response.expect("there is a response"), begun.elapsed())
 }
 
 fn body_chunks_while_paused(world: &World) {

@@ -3,7 +3,9 @@
 pub mod case;
 pub mod client;
 pub mod corpus;
+pub mod demo;
 pub mod envoy;
+pub mod example;
 pub mod fixtures;
 pub mod native;
 pub mod outcome;

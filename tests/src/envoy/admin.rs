@@ -1,6 +1,7 @@
 //! Envoy's admin interface, asked one blocking request at a time.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -20,6 +21,12 @@ pub enum ListenerState {
     Active(SocketAddr),
     /// Envoy refused it; why.
     Refused(String),
+}
+
+impl fmt::Display for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 impl Admin {

@@ -58,6 +58,7 @@ impl Listener {
         json!({
             "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
             "name": self.name,
+            "stat_prefix": self.name,
             "address": socket(SocketAddr::from(([127, 0, 0, 1], self.port))),
             "filter_chains": [chain],
         })

@@ -101,6 +101,12 @@ impl Envoy {
         read(&self.folder.path().join("envoy.log"))
     }
 
+    /// Everything that it wrote to stdout and stderr.
+    #[must_use]
+    pub fn output(&self) -> String {
+        read(&self.folder.path().join("output.log"))
+    }
+
     /// Lines that a plugin logged at a level, as Envoy names it.
     #[must_use]
     pub fn plugin_log(&self, plugin: &str, level: &str) -> Vec<String> {
@@ -124,7 +130,7 @@ impl Envoy {
     }
 
     fn last_words(&self) -> String {
-        let all = format!("{}{}", read(&self.folder.path().join("output.log")), self.log());
+        let all = format!("{}{}", self.output(), self.log());
         let lines: Vec<&str> = all.lines().collect();
         lines.get(lines.len().saturating_sub(30)..).unwrap_or_default().join("\n")
     }

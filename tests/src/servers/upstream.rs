@@ -57,7 +57,8 @@ impl Upstream {
                 let upstream = serving.clone();
                 tokio::spawn(async move {
                     let service = service_fn(move |request| upstream.clone().answer(request));
-                    let server = auto::Builder::new(TokioExecutor::new());
+                    let mut server = auto::Builder::new(TokioExecutor::new());
+                    server.http1().max_headers(500);
                     // A client that goes away is none of our business.
                     drop(server.serve_connection_with_upgrades(TokioIo::new(stream), service).await);
                 });
