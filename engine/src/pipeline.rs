@@ -18,7 +18,10 @@ pub async fn decide(cx: &Cx) -> Verdict {
         let denial = Denial::new(DenialStatus::NotFound, "Service not found");
         return verdict(cx, None, Decision::Deny(denial::standard(denial)));
     };
-    let decision = if applies(policy, cx) {
+    let decision = if let Some(header) = rerouting_header(policy, cx) {
+        let reason = format!("the header `{header}` is not for clients: it may have chosen the route");
+        Decision::Deny(denial::standard(Denial::new(DenialStatus::PermissionDenied, reason)))
+    } else if applies(policy, cx) {
         match run(policy, cx).await {
             Ok(allowed) => Decision::Allow(allowed),
             Err(denial) => Decision::Deny(denial::reply(&policy.response, denial, cx)),
@@ -33,6 +36,13 @@ async fn run(policy: &AuthConfig, cx: &Cx) -> Result<Allowed, Denial> {
     let identity = authentication::first_ok(&policy.authentication, cx).await?;
     let granted = authorization::all(&policy.authorization, identity, cx).await?;
     Ok(response::build(&policy.response, granted, cx).await)
+}
+
+/// A header by which the client may have chosen the route that named this AuthConfig, and that will be taken out or
+/// changed: Envoy then chooses again, and the request would go where another AuthConfig has the say.
+fn rerouting_header<'a>(policy: &'a AuthConfig, cx: &Cx) -> Option<&'a str> {
+    let by_route = cx.policy.host_override().is_some_and(|source| source.route_metadata.is_some());
+    by_route.then(|| policy.response.owned_header_in(&cx.request.headers)).flatten()
 }
 
 /// Whether the AuthConfig has a say in this request.

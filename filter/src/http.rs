@@ -74,8 +74,12 @@ impl HttpContext for Http {
         self.0.action()
     }
 
-    // Responses, our own local reply among them, are none of our business.
+    // Responses, our own local reply among them, are none of our business; unless nobody asked us about the request,
+    // since a capability restriction leaves out the callback for its headers.
     fn on_http_response_headers(&mut self, _num_headers: usize, _end_of_stream: bool) -> Action {
+        if self.0.phase.get() == Phase::New {
+            self.0.fail("the request was not shown to the filter");
+        }
         Action::Continue
     }
 

@@ -12,6 +12,7 @@ use crate::compile::Compiler;
 use crate::error::StepError;
 use crate::exec;
 use crate::policy::AuthConfig;
+use crate::request::Headers;
 use crate::session::Cx;
 use crate::step::{self, Common, Ran, Step};
 use crate::trace::Stage;
@@ -78,6 +79,12 @@ impl Response {
             owned_headers: owned.into(),
             plain_header_format: compiler.options.plain_header_format,
         }
+    }
+
+    /// The first of the headers that an item may set which the client sent.
+    #[must_use]
+    pub fn owned_header_in(&self, headers: &Headers) -> Option<&str> {
+        self.owned_headers.iter().map(String::as_str).find(|name| headers.has(name))
     }
 }
 

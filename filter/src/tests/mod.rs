@@ -148,6 +148,14 @@ fn body_and_trailers_that_come_before_the_headers_wait() {
 }
 
 #[test]
+fn the_response_to_a_request_that_was_not_shown_is_withheld() {
+    let vm = Vm::start(&keys()).unwrap();
+    let id = vm.open(&[(":authority", "api.example.com"), KEY]);
+    vm.response(id);
+    assert_eq!(reply(id), (503, "sidegate_unavailable{host}".to_owned()));
+}
+
+#[test]
 fn bytes_that_are_no_text_and_no_headers_do_no_harm() {
     let vm = Vm::start(&keys()).unwrap();
     let id = vm.open(&[(":authority", "api.example.com"), KEY]);

@@ -27,6 +27,8 @@ pub struct Listener {
     pub metadata: Vec<String>,
     /// Members of the plugin's `PluginConfig`, over the usual ones; null takes one out.
     pub plugin: BTreeMap<String, Value>,
+    /// Filters in front of the module.
+    pub before: Vec<Value>,
     /// Routes before the usual ones.
     pub routes: Vec<Value>,
 }
@@ -43,6 +45,7 @@ impl Listener {
             surroundings: Surroundings::default(),
             metadata: Vec::new(),
             plugin: BTreeMap::new(),
+            before: Vec::new(),
             routes: Vec::new(),
         }
     }
@@ -77,6 +80,7 @@ impl Listener {
                 "metadata": namespaces,
             } }));
         }
+        filters.extend(self.before.iter().cloned());
         filters.push(self.wasm_filter());
         filters.push(json!({ "name": "router", "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
