@@ -121,9 +121,10 @@ fn fill_in_text(text: &str, values: &BTreeMap<String, String>) -> Result<String,
     let mut filled = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let (name, rest) = part.split_once('}').ok_or_else(|| format!("`{text}`: a `${{` is not closed"))?;
-        match (values.get(name), name.strip_prefix("x*").and_then(|count| count.parse().ok())) {
+        let repeated = name.rsplit_once('*').and_then(|(part, count)| Some(part.repeat(count.parse().ok()?)));
+        match (values.get(name), repeated) {
             (Some(value), _) => filled.push_str(value),
-            (None, Some(count)) => filled.push_str(&"x".repeat(count)),
+            (None, Some(repeated)) => filled.push_str(&repeated),
             (None, None) => return Err(format!("`${{{name}}}` is not known here")),
         }
         filled.push_str(rest);
