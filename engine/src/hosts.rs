@@ -6,7 +6,8 @@ use sidegate_config::HostPort;
 
 /// A name of DNS has at most 253 characters (RFC 1035 section 2.3.4), a port 5; no longer host can have an entry, and
 /// none may cost time by its many dots.
-const MAX_HOST: usize = 259;
+const MAX_NAME: usize = 253;
+const MAX_HOST: usize = MAX_NAME + 6;
 
 /// A table of hosts. Names are compared in lower case.
 #[derive(Debug)]
@@ -53,20 +54,22 @@ impl<T> Hosts<T> {
     /// suffix wins, and an exact name over all.
     #[must_use]
     pub fn find(&self, host: &str, port: HostPort) -> Option<&T> {
-        if host.len() > MAX_HOST {
-            return self.catch_all();
+        let name = without_port(host);
+        if name.len() > MAX_NAME {
+            return None;
         }
-        let host = host.to_ascii_lowercase();
-        let name = without_port(&host);
+        // What stands for a port may be of any length, and then no entry has it.
+        let host = if host.len() > MAX_HOST { name } else { host };
+        let (host, name) = (host.to_ascii_lowercase(), name.to_ascii_lowercase());
         match port {
             HostPort::ExactFirst => {
-                let exact = self.exact.get(&host).or_else(|| self.exact.get(name));
-                exact.or_else(|| self.by_suffix(&host)).or_else(|| self.by_suffix(name)).or_else(|| self.catch_all())
+                let exact = self.exact.get(&host).or_else(|| self.exact.get(&name));
+                exact.or_else(|| self.by_suffix(&host)).or_else(|| self.by_suffix(&name)).or_else(|| self.catch_all())
             }
             HostPort::Authorino => {
                 let find =
                     |host: &str| self.exact.get(host).or_else(|| self.by_suffix(host)).or_else(|| self.catch_all());
-                find(&host).or_else(|| find(name))
+                find(&host).or_else(|| find(&name))
             }
         }
     }
@@ -85,14 +88,12 @@ impl<T> Hosts<T> {
     }
 }
 
-/// The host without its port; an IPv6 address keeps its brackets.
+/// The host without its port, as Envoy takes it off when it looks for the virtual host: whatever follows the last colon
+/// that is not within the brackets of an IPv6 address. Who strips less lets a client choose between the entry for a host
+/// and the one for `*` by a port that is no number.
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
-        Some((name, port))
-            if port.bytes().all(|byte| byte.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) =>
-        {
-            name
-        }
+        Some((name, port)) if !port.contains(']') => name,
         _ => host,
     }
 }
@@ -124,6 +125,10 @@ mod tests {
             ("other.com:9443", "*"),
             ("other.com", "*"),
             ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("api.acme.com:x", "api.acme.com"),
+            ("api.acme.com:", "api.acme.com"),
+            ("x.eu.acme.com:x", "*.eu.acme.com"),
             ("", "*"),
         ] {
             assert_eq!(table.find(host, HostPort::ExactFirst), Some(&expected), "{host}");
@@ -151,6 +156,10 @@ mod tests {
             assert_eq!(table.find(host, HostPort::ExactFirst), None, "{host}");
         }
         assert_eq!(table.find(&format!("{}.io", "a.".repeat(200)), HostPort::ExactFirst), None, "too long for a name");
+        assert_eq!(
+            table.find(&format!("api.acme.com:{}", "8".repeat(300)), HostPort::Authorino),
+            Some(&"api.acme.com")
+        );
         assert_eq!(table.find("io", HostPort::ExactFirst), Some(&"*.io"));
         assert_eq!(table.find("api.acme.com:443", HostPort::ExactFirst), Some(&"api.acme.com"));
     }

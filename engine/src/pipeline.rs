@@ -18,7 +18,7 @@ pub async fn decide(cx: &Cx) -> Verdict {
         let denial = Denial::new(DenialStatus::NotFound, "Service not found");
         return verdict(cx, None, Decision::Deny(denial::standard(denial)));
     };
-    let decision = if let Some(header) = rerouting_header(policy, cx) {
+    let decision = if let Some(header) = rerouting_header(cx) {
         let reason = format!("the header `{header}` is not for clients: it may have chosen the route");
         Decision::Deny(denial::standard(Denial::new(DenialStatus::PermissionDenied, reason)))
     } else if applies(policy, cx) {
@@ -27,7 +27,7 @@ pub async fn decide(cx: &Cx) -> Verdict {
             Err(denial) => Decision::Deny(denial::reply(&policy.response, denial, cx)),
         }
     } else {
-        Decision::Allow(response::untouched(policy))
+        Decision::Allow(response::untouched(cx))
     };
     verdict(cx, Some(Rc::clone(&policy.id)), decision)
 }
@@ -40,9 +40,9 @@ async fn run(policy: &AuthConfig, cx: &Cx) -> Result<Allowed, Denial> {
 
 /// A header by which the client may have chosen the route that named this AuthConfig, and that will be taken out or
 /// changed: Envoy then chooses again, and the request would go where another AuthConfig has the say.
-fn rerouting_header<'a>(policy: &'a AuthConfig, cx: &Cx) -> Option<&'a str> {
+fn rerouting_header(cx: &Cx) -> Option<String> {
     let by_route = cx.policy.host_override().is_some_and(|source| source.route_metadata.is_some());
-    by_route.then(|| policy.response.owned_header_in(&cx.request.headers)).flatten()
+    by_route.then(|| cx.policy.owned_headers_in(&cx.request).into_iter().next()).flatten()
 }
 
 /// Whether the AuthConfig has a say in this request.

@@ -21,6 +21,7 @@ use crate::keys::{KeySets, KeySetsBuilder};
 use crate::request::{Attribute, Needs, Request};
 use crate::resources::Resources;
 use crate::response::Response;
+use crate::response::owned::OwnedHeaders;
 use crate::step::Step;
 use crate::token::TokenMemory;
 use crate::{authentication, authorization, settings};
@@ -35,6 +36,7 @@ const TOKENS: usize = 10_000;
 #[derive(Debug)]
 pub struct Policy {
     hosts: Hosts<Rc<AuthConfig>>,
+    owned_headers: OwnedHeaders,
     options: Options,
     key_sets: KeySets,
     verifier: Box<dyn Verifier>,
@@ -101,9 +103,11 @@ impl Policy {
         let mut key_sets = KeySetsBuilder::new(&settings.upstreams, &mut problems);
         let mut api_keys = api_key::Shared::default();
         let mut hosts = HostTable::default();
+        let mut owned_headers = OwnedHeaders::default();
         for document in &auth_configs {
             let shared = (&mut key_sets, &mut api_keys);
             let compiled = AuthConfig::compile(document, &resources, &settings.options, shared, &mut problems);
+            compiled.response.owned_headers().iter().for_each(|name| owned_headers.add(name));
             hosts.add(document, &Rc::new(compiled), &mut problems);
         }
         if problems.is_empty() {
@@ -111,6 +115,7 @@ impl Policy {
             let remembered = options.token_cache_size.unwrap_or(TOKENS);
             Ok(Self {
                 hosts: hosts.hosts,
+                owned_headers,
                 options,
                 key_sets: key_sets.build(),
                 verifier: Box::new(RustCrypto),
@@ -142,6 +147,12 @@ impl Policy {
             }
         };
         self.hosts.find(&host, self.options.host_port)
+    }
+
+    /// What the client sent of the headers that only the policy may set.
+    #[must_use]
+    pub fn owned_headers_in(&self, request: &Request) -> Vec<String> {
+        self.owned_headers.sent(&request.headers)
     }
 
     /// The attributes that must be read before an AuthConfig can be looked up.

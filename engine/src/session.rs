@@ -113,7 +113,7 @@ impl Cx {
     /// # Errors
     /// There was no answer.
     pub async fn call(&self, question: Question, timeout: Duration) -> Result<Reply, CallError> {
-        self.calls.ask(question, timeout).await
+        self.calls.ask(question, timeout.min(self.policy.timeout())).await
     }
 
     /// Notes what became of a step.

@@ -30,8 +30,8 @@ pub enum Decision {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Allowed {
-    /// Headers taken from what the client sent: all that a success item may set, lower-case.
-    pub remove_headers: Rc<[String]>,
+    /// Headers taken from what the client sent: what of them only the policy may set.
+    pub remove_headers: Vec<String>,
     /// Headers set for the upstream, after the removal.
     pub set_headers: Vec<(String, String)>,
     /// Facts for later filters and logs.
@@ -40,7 +40,7 @@ pub struct Allowed {
 
 impl Allowed {
     pub(crate) const fn new(
-        remove_headers: Rc<[String]>,
+        remove_headers: Vec<String>,
         set_headers: Vec<(String, String)>,
         dynamic_metadata: Vec<(String, Value)>,
     ) -> Self {

@@ -136,10 +136,9 @@ impl Stream {
             Progress::Pending(calls) => {
                 self.phase.set(Phase::Waiting);
                 self.session.replace(Some(session));
-                for call in &calls {
-                    self.plugin.wait(self, call, now);
-                }
-                if !self.plugin.waits(self.id) {
+                if !calls.iter().all(|call| self.plugin.wait(self, call, now)) {
+                    self.fail("too many requests wait for keys");
+                } else if !self.plugin.waits(self.id) {
                     self.fail("the decision waits for nothing");
                 }
             }
@@ -190,7 +189,7 @@ impl Stream {
 
 /// Does to the request what the verdict says; all of it, or the request must not pass.
 fn apply(allowed: &Allowed, session: &Session) -> Result<(), HostError> {
-    for name in allowed.remove_headers.iter().filter(|name| session.request().headers.has(name)) {
+    for name in &allowed.remove_headers {
         host::remove_request_header(name)?;
     }
     for (name, value) in &allowed.set_headers {

@@ -19,6 +19,9 @@ use crate::plugin::{Loaded, Plugin};
 const TICKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_secs(60));
 /// For how long one worker keeps the others from fetching, should it die; a fetch that ends gives the lease back.
 const LEASE: Duration = Duration::from_secs(20);
+/// Requests that may wait at once in one VM: anybody can make one wait, by a token of an unknown key, and each keeps its
+/// headers meanwhile.
+const MAX_WAITING: usize = 1_000;
 /// More than any key set has; the engine refuses less, but this bounds what is copied.
 const MAX_BODY: usize = 4 << 20;
 
@@ -64,12 +67,17 @@ impl Plugin {
         self.schedule(now);
     }
 
-    /// Has a paused request wait for the answer to a call.
-    pub fn wait(&self, stream: &Rc<Stream>, call: &Call, now: Timestamp) {
+    /// Has a paused request wait for the answer to a call; false if too many wait already.
+    #[must_use]
+    pub fn wait(&self, stream: &Rc<Stream>, call: &Call, now: Timestamp) -> bool {
+        if self.keys.waiting.borrow().len() >= MAX_WAITING {
+            return false;
+        }
         let Question::RefreshKeys(key_set) = call.question;
         let waiter = Waiter { stream: Rc::clone(stream), key_set, deadline: now.after(call.timeout) };
         self.keys.waiting.borrow_mut().insert((stream.id, call.id), waiter);
         self.schedule(now);
+        true
     }
 
     /// Whether the request waits for anything.
@@ -163,8 +171,12 @@ impl Plugin {
 
     /// Goes on with the requests that wait for this.
     fn wake(&self, which: impl Fn(&Waiter) -> bool, reply: &Result<Reply, CallError>) {
-        let woken: Vec<_> = self.keys.waiting.borrow_mut().extract_if(.., |_, waiter| which(waiter)).collect();
-        for ((stream, call), waiter) in woken {
+        let waiting = self.keys.waiting.borrow();
+        let woken: Vec<_> = waiting.iter().filter(|(_, waiter)| which(waiter)).map(|(key, _)| *key).collect();
+        drop(waiting);
+        for (stream, call) in woken {
+            // One by one: a request that goes on with one answer may still wait for another, or for none any more.
+            let Some(waiter) = self.keys.waiting.borrow_mut().remove(&(stream, call)) else { continue };
             // A stream that is gone leaves us acting for whom we acted before: its answer must not go to another.
             if host::set_effective_context(stream).is_ok() {
                 waiter.stream.resume(call, reply.clone());

@@ -4,7 +4,7 @@ pub use regex::bytes::Regex;
 use regex::bytes::RegexBuilder;
 
 /// Bytes that one compiled expression may take; what people write takes a few thousand.
-const SIZE_LIMIT: usize = 1 << 20;
+const SIZE_LIMIT: usize = 1 << 16;
 
 /// Nesting of groups that is compiled.
 const NEST_LIMIT: u32 = 100;

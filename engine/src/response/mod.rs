@@ -11,8 +11,6 @@ use crate::authorization::Granted;
 use crate::compile::Compiler;
 use crate::error::StepError;
 use crate::exec;
-use crate::policy::AuthConfig;
-use crate::request::Headers;
 use crate::session::Cx;
 use crate::step::{self, Common, Ran, Step};
 use crate::trace::Stage;
@@ -21,6 +19,7 @@ use crate::verdict::Allowed;
 pub mod denial;
 pub(crate) mod header;
 mod json;
+pub mod owned;
 mod plain;
 
 /// `spec.response`, compiled.
@@ -31,8 +30,8 @@ pub struct Response {
     /// `unauthorized`.
     pub unauthorized: denial::DenyWith,
     items: Vec<Step<Item>>,
-    /// Headers that an item may set; the client's own are always removed.
-    owned_headers: Rc<[String]>,
+    /// Headers that an item may set.
+    owned_headers: Vec<String>,
     plain_header_format: PlainHeaderFormat,
 }
 
@@ -76,15 +75,15 @@ impl Response {
             unauthenticated: compiler.at("unauthenticated", |c| denial::DenyWith::compile(unauthenticated.as_ref(), c)),
             unauthorized: compiler.at("unauthorized", |c| denial::DenyWith::compile(unauthorized.as_ref(), c)),
             items: step::ordered(items),
-            owned_headers: owned.into(),
+            owned_headers: owned,
             plain_header_format: compiler.options.plain_header_format,
         }
     }
 
-    /// The first of the headers that an item may set which the client sent.
+    /// Headers that an item may set, and the carrier of dynamic metadata.
     #[must_use]
-    pub fn owned_header_in(&self, headers: &Headers) -> Option<&str> {
-        self.owned_headers.iter().map(String::as_str).find(|name| headers.has(name))
+    pub fn owned_headers(&self) -> &[String] {
+        &self.owned_headers
     }
 }
 
@@ -176,10 +175,10 @@ pub async fn build(response: &Response, _granted: Granted, cx: &Cx) -> Allowed {
         })
         .await;
     }
-    Allowed::new(Rc::clone(&response.owned_headers), set_headers, dynamic_metadata)
+    Allowed::new(cx.policy.owned_headers_in(&cx.request), set_headers, dynamic_metadata)
 }
 
 /// The response to a request in which the AuthConfig has no say: only what the client may not send is taken out.
-pub fn untouched(policy: &AuthConfig) -> Allowed {
-    Allowed::new(Rc::clone(&policy.response.owned_headers), Vec::new(), Vec::new())
+pub fn untouched(cx: &Cx) -> Allowed {
+    Allowed::new(cx.policy.owned_headers_in(&cx.request), Vec::new(), Vec::new())
 }

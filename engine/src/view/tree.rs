@@ -3,6 +3,7 @@
 //! As Go's `omitempty` has it, empty texts, zeros and empty objects are absent, except where the table says `Object`.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 use serde_json::{Map, Value};
@@ -44,8 +45,10 @@ impl Node {
                 object(results.map(|(name, value)| (name.to_string(), Value::clone(value))).collect())
             }
             Self::Headers => {
+                // Each once: joining the repetitions of a name anew for each of them would cost their square.
                 let names = view.request.headers.iter().map(|(name, _)| String::from_utf8_lossy(name));
-                object(names.filter_map(|name| Some((name.to_string(), header(view, &name)?))).collect())
+                let names: BTreeSet<_> = names.collect();
+                object(names.into_iter().filter_map(|name| Some((name.to_string(), header(view, &name)?))).collect())
             }
             Self::FilterMetadata => {
                 view.request.attributes.bytes(Attribute::Metadata).and_then(metadata::all).map(Cow::Owned)
