@@ -1,0 +1,193 @@
+//! What each stage of a decision costs the engine, natively: `cargo bench -p sidegate-bench`.
+#![expect(missing_docs, reason = "criterion's macro makes a function without")]
+
+use std::hint::black_box;
+use std::rc::Rc;
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use serde_json::{Value, json};
+use sidegate_engine::keys::{FetchResponse, Fetched};
+use sidegate_engine::{Decision, Headers, Policy, Progress, Request, Session, Timestamp};
+use sidegate_tests::case::Token;
+use sidegate_tests::{prepare, token};
+
+const ISSUER: &str = "https://idp.bench";
+const KEYS: [&str; 3] = ["rsa-1", "ec-256", "ed25519"];
+
+fn documents(criterion: &mut Criterion) {
+    let secrets = |count: usize| (0..count).map(secret).chain([by_api_key(0)]).collect::<Vec<_>>();
+    let auth_configs = |count: usize| (0..count).map(by_api_key).chain([secret(0)]).collect::<Vec<_>>();
+    for (name, resources) in [
+        ("compile/1 AuthConfig", auth_configs(1)),
+        ("compile/1,000 AuthConfigs", auth_configs(1000)),
+        ("compile/10,000 API keys", secrets(10_000)),
+    ] {
+        let text = configuration(&resources, json!({}));
+        criterion.bench_function(name, |bencher| bencher.iter(|| Policy::compile(black_box(text.as_bytes())).unwrap()));
+    }
+}
+
+fn identity(criterion: &mut Criterion) {
+    let anonymous = policy(&[auth_config(0, json!({ "hosts": ["api-0.bench"] }))], json!({}));
+    decide(criterion, "authentication/anonymous", &anonymous, request("none"));
+    for count in [10, 10_000] {
+        let resources: Vec<Value> = (0..count).map(secret).chain([by_api_key(0)]).collect();
+        let name = format!("authentication/API key, one of {count}");
+        decide(criterion, &name, &policy(&resources, json!({})), request("none"));
+    }
+    for (name, options) in [("remembered", json!({})), ("verified", json!({ "tokenCacheSize": 0 }))] {
+        let policy = policy(&[auth_config(0, by_jwt())], options);
+        for key in KEYS {
+            decide(criterion, &format!("authentication/JWT {key}, {name}"), &policy, request(&bearer(key)));
+        }
+    }
+}
+
+fn rules_and_response(criterion: &mut Criterion) {
+    let cases = [
+        ("authorization/a selector rule", json!({ "authorization": rules(&[SELECTOR]) })),
+        ("authorization/ten selector rules", json!({ "authorization": rules(&[SELECTOR; 10]) })),
+        ("authorization/ten CEL rules", json!({ "authorization": rules(&[PREDICATE; 10]) })),
+        ("response/a header", json!({ "response": { "success": { "headers": { "x-user": PLAIN() } } } })),
+        ("response/an object in a header", json!({ "response": { "success": { "headers": { "x-user": object() } } } })),
+    ];
+    for (name, part) in cases {
+        let mut auth_config = by_api_key(0);
+        for (field, value) in part.as_object().into_iter().flatten() {
+            auth_config["spec"][field] = value.clone();
+        }
+        decide(criterion, name, &policy(&[auth_config, secret(0)], json!({})), request("none"));
+    }
+    let nothing = policy(&[by_api_key(0)], json!({}));
+    let session = || Session::start(Rc::clone(&nothing), request("none"), now()).1;
+    assert!(matches!(session(), Progress::Done(verdict) if matches!(verdict.decision, Decision::Deny(_))));
+    criterion.bench_function("response/a denial", |bencher| {
+        bencher.iter_batched(
+            || request("none"),
+            |request| Session::start(Rc::clone(&nothing), request, now()),
+            BatchSize::SmallInput,
+        );
+    });
+}
+
+const SELECTOR: (&str, &str) = ("selector", "auth.identity.metadata.labels.group");
+const PREDICATE: (&str, &str) = ("predicate", "auth.identity.metadata.labels.group == 'friends'");
+const PLAIN: fn() -> Value = || json!({ "plain": { "selector": "auth.identity.metadata.name" } });
+
+fn object() -> Value {
+    json!({ "json": { "properties": {
+        "name": { "selector": "auth.identity.metadata.name" },
+        "group": { "selector": "auth.identity.metadata.labels.group" },
+        "source": { "value": "sidegate" },
+    } } })
+}
+
+fn rules(patterns: &[(&str, &str)]) -> Value {
+    let rule = |(index, (kind, text)): (usize, &(&str, &str))| {
+        let pattern = match *kind {
+            "predicate" => json!({ "predicate": text }),
+            _ => json!({ "selector": text, "operator": "eq", "value": "friends" }),
+        };
+        (format!("rule-{index}"), json!({ "patternMatching": { "patterns": [pattern] } }))
+    };
+    Value::Object(patterns.iter().enumerate().map(rule).collect())
+}
+
+/// One whole decision, which must be to allow.
+fn decide(criterion: &mut Criterion, name: &str, policy: &Rc<Policy>, request: Request) {
+    let start = |request: Request| Session::start(Rc::clone(policy), request, now()).1;
+    match start(request.clone()) {
+        Progress::Done(verdict) if matches!(verdict.decision, Decision::Allow(_)) => {}
+        other => panic!("{name}: {other:?}"),
+    }
+    criterion.bench_function(name, |bencher| {
+        bencher.iter_batched(|| request.clone(), |request| start(black_box(request)), BatchSize::SmallInput);
+    });
+}
+
+fn policy(resources: &[Value], options: Value) -> Rc<Policy> {
+    let text = configuration(resources, options);
+    let policy = Policy::compile(text.as_bytes()).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let keys = policy.key_sets();
+    let body = token::key_set(&KEYS.map(ToOwned::to_owned)).unwrap().to_string().into_bytes();
+    for id in keys.due(now()) {
+        let fetch = keys.begin(id, now()).unwrap();
+        let response = FetchResponse { status: 200, cache_control: None, body: body.clone() };
+        assert!(!matches!(keys.fetched(fetch.id, Ok(response), now()), Fetched::Next(_)));
+    }
+    Rc::new(policy)
+}
+
+fn configuration(resources: &[Value], options: Value) -> String {
+    json!({
+        "apiVersion": "sidegate.dev/v1alpha1", "kind": "PluginConfig", "resources": resources, "options": options,
+        "upstreams": [{ "url": ISSUER, "cluster": "idp" }],
+    })
+    .to_string()
+}
+
+fn auth_config(number: usize, spec: Value) -> Value {
+    json!({
+        "apiVersion": "authorino.kuadrant.io/v1beta3", "kind": "AuthConfig",
+        "metadata": { "name": format!("bench-{number}") }, "spec": spec,
+    })
+}
+
+fn by_api_key(number: usize) -> Value {
+    auth_config(
+        number,
+        json!({
+            "hosts": [format!("api-{number}.bench")],
+            "authentication": { "friends": {
+                "apiKey": { "selector": { "matchLabels": { "group": "friends" } } },
+                "credentials": { "customHeader": { "name": "x-api-key" } },
+            } },
+        }),
+    )
+}
+
+fn by_jwt() -> Value {
+    json!({
+        "hosts": ["api-0.bench"],
+        "authentication": { "idp": { "jwt": { "jwksUrl": format!("{ISSUER}/jwks"), "issuer": ISSUER } } },
+    })
+}
+
+fn secret(number: usize) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": { "name": format!("key-{number}"), "labels": { "group": "friends" } },
+        "stringData": { "api_key": key(number) },
+    })
+}
+
+fn key(number: usize) -> String {
+    format!("{number:08}-ndyBzreUzF4zqDQsqSPMHkRhriEOtcRx")
+}
+
+fn bearer(key: &str) -> String {
+    let claims = json!({ "iss": ISSUER, "sub": "john", "scope": "openid profile", "roles": ["admin", "staff"] });
+    let claims = claims.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect();
+    token::sign(&Token { key: Some(key.to_owned()), claims, ..Token::default() }, prepare::now()).unwrap()
+}
+
+fn request(bearer: &str) -> Request {
+    let headers = [
+        (":authority", "api-0.bench".to_owned()),
+        (":path", "/hello".to_owned()),
+        (":method", "GET".to_owned()),
+        (":scheme", "https".to_owned()),
+        ("user-agent", "bench/1.0".to_owned()),
+        ("accept", "application/json".to_owned()),
+        ("x-api-key", key(0)),
+        ("authorization", format!("Bearer {bearer}")),
+    ];
+    Request { headers: Headers::from_pairs(headers), ..Request::default() }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_secs(u64::try_from(prepare::now()).unwrap())
+}
+
+criterion_group!(stages, documents, identity, rules_and_response);
+criterion_main!(stages);
