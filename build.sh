@@ -94,7 +94,9 @@ run_check() {
   say "lints"
   patiently "clippy" cargo clippy --quiet --workspace --all-targets -- -D warnings
   say "documentation"
-  RUSTDOCFLAGS=-Dwarnings patiently "rustdoc" cargo doc --quiet --workspace --no-deps
+  # For those who change the code, so private items are there and may be linked to.
+  RUSTDOCFLAGS="-Dwarnings -Arustdoc::private-intra-doc-links" \
+    patiently "rustdoc" cargo doc --quiet --workspace --no-deps --document-private-items
   check_dependencies
   build_modules
   for module in "$WASM" "$CORE_WASM"; do

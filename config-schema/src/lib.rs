@@ -2,6 +2,8 @@
 //!
 //! Data and its decoding only. What a document means is the engine's business.
 
+#![forbid(unsafe_code)]
+
 mod auth_config;
 mod decode;
 mod metadata;

@@ -6,7 +6,7 @@
 // A panic ends the VM for every stream of a worker, so nothing that may panic is used outside tests.
 #![cfg_attr(
     not(test),
-    warn(
+    deny(
         clippy::arithmetic_side_effects,
         clippy::expect_used,
         clippy::indexing_slicing,

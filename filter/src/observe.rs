@@ -86,8 +86,8 @@ impl Metrics {
         if let Some(metrics) = auth_configs.get_mut(id) {
             metrics.decided(id, status, &verdict.steps);
         } else {
-            let mut metrics = AuthConfigMetrics::default();
-            metrics.total = counter(&format!("auth_server_authconfig_total{}", labels(id)));
+            let total = counter(&format!("auth_server_authconfig_total{}", labels(id)));
+            let mut metrics = AuthConfigMetrics { total, ..AuthConfigMetrics::default() };
             metrics.decided(id, status, &verdict.steps);
             auth_configs.insert(Rc::clone(id), metrics);
         }

@@ -138,8 +138,8 @@ impl Rig {
         while Instant::now() < end {
             let log = self.envoy.access_log();
             // The system gives ports again, so the last line counts.
-            let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            if let Some(line) = lines.filter(|line| line["peer"] == peer.as_str()).last() {
+            let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            if let Some(line) = lines.rfind(|line| line["peer"] == peer.as_str()) {
                 return Ok(line);
             }
             std::thread::sleep(Duration::from_millis(20));

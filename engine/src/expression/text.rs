@@ -32,7 +32,7 @@ pub fn pretty(value: &Value) -> String {
     out
 }
 
-/// As [`stringify`], without a copy where there is a string already.
+/// As [`stringify()`], without a copy where there is a string already.
 pub fn with<T>(value: &Value, read: impl FnOnce(&str) -> T) -> T {
     match value {
         Value::String(text) => read(text),

@@ -350,6 +350,7 @@ fn the_deepest_expressions_fit_the_stack() {
         };
         let deepest = (1..1000).map(source).take_while(|source| super::guard::check(source).is_ok()).last().unwrap();
         let run = move || drop(run(&deepest));
+        #[expect(clippy::disallowed_types, reason = "a stack of the size that a worker's VM has")]
         if cfg!(target_family = "wasm") {
             run();
         } else {
