@@ -162,7 +162,7 @@ fn secret(number: usize) -> Value {
 }
 
 fn key(number: usize) -> String {
-    format!("{number:08}-ndyBzreUzF4zqDQsqSPMHkRhriEOtcRx")
+    format!("{number:08}-quiet-otter-7f3a91c0d24e")
 }
 
 fn bearer(key: &str) -> String {

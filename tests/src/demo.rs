@@ -17,7 +17,7 @@ use crate::servers::upstream::{Saw, Upstream};
 use crate::{prepare, token};
 
 const ISSUER: &str = "http://idp.example.com/realms/staff";
-const KEY: &str = "ndyBzreUzF4zqDQsqSPMHkRhriEOtcRx";
+const KEY: &str = "quiet-otter-7f3a91c0d24e";
 /// The key that tokens are signed with.
 const SIGNER: &str = "ec-256";
 
