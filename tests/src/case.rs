@@ -85,6 +85,8 @@ pub struct Token {
 pub enum Tamper {
     /// One bit of the signature is another.
     Signature,
+    /// The signature is all zeros.
+    ZeroSignature,
     /// `admin: true` is put among the claims.
     Payload,
     /// The signature is empty.

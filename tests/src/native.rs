@@ -167,10 +167,12 @@ fn outcome(verdict: Verdict, headers: &Headers) -> Outcome {
             let removed = |name: &String| {
                 allowed.remove_headers.contains(name) || allowed.set_headers.iter().any(|(set, _)| set == name)
             };
-            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            // White space around a value does not go over the wire (RFC 9110 section 5.5).
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes.trim_ascii()).into_owned();
+            let set = allowed.set_headers.iter().map(|(name, value)| (name.clone(), text(value.as_bytes())));
             let sent = headers.iter().map(|(name, value)| (text(name), text(value))).filter(|(name, _)| !removed(name));
             outcome::Decision::Allowed {
-                headers: sent.chain(allowed.set_headers.iter().cloned()).collect(),
+                headers: sent.chain(set).collect(),
                 metadata: Metadata::Typed(allowed.dynamic_metadata.into_iter().collect()),
             }
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -31,6 +32,8 @@ pub struct Rig {
     runtime: Runtime,
     services: Services,
     listeners: BTreeMap<String, ListenerState>,
+    /// How many connections there were from one address to another.
+    connections: Mutex<BTreeMap<(String, String), usize>>,
 }
 
 impl Rig {
@@ -63,7 +66,7 @@ impl Rig {
         let envoy = Envoy::start(&paths.envoy, 2, |folder| config::bootstrap(folder, &clusters, &listeners))?;
         let names: Vec<&str> = listeners.iter().map(|listener| listener.name.as_str()).collect();
         let states = envoy.admin.listeners(&names)?;
-        let rig = Self { envoy, runtime, services, listeners: states };
+        let rig = Self { envoy, runtime, services, listeners: states, connections: Mutex::default() };
         rig.wait_for_keys(&prepared);
         Ok(rig)
     }
@@ -127,19 +130,29 @@ impl Rig {
                 None => client::send(address, &wire).await,
             }
         })?;
-        let log = self.logged(&response)?;
-        outcome(response, &log)
+        let log = self.logged(address, &response)?;
+        outcome(request, response, &log)
     }
 
     /// The line that the access log has for the connection of this response.
-    fn logged(&self, response: &Response) -> Result<Value, String> {
-        let peer = response.peer.map(|peer| peer.to_string()).unwrap_or_default();
+    fn logged(&self, address: SocketAddr, response: &Response) -> Result<Value, String> {
+        let connection = (response.peer.map(|peer| peer.to_string()).unwrap_or_default(), address.to_string());
+        // The system gives ports again, so of several connections with these addresses the latest is ours.
+        let number = {
+            let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+            let number = connections.entry(connection.clone()).or_default();
+            *number += 1;
+            *number
+        };
+        let (peer, local) = (connection.0.as_str(), connection.1.as_str());
         let end = Instant::now() + Duration::from_secs(5);
         while Instant::now() < end {
             let log = self.envoy.access_log();
-            // The system gives ports again, so the last line counts.
-            let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            if let Some(line) = lines.rfind(|line| line["peer"] == peer.as_str()) {
+            // Nearly all lines are those of others, so they are not parsed.
+            let candidates = log.lines().filter(|line| line.contains(peer));
+            let lines = candidates.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let mut ours = lines.filter(|line| line["peer"] == peer && line["local"] == local);
+            if let Some(line) = ours.nth(number - 1) {
                 return Ok(line);
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -164,7 +177,7 @@ fn listener(name: &str, prepared: &Prepared, paths: &Paths) -> Listener {
     }
 }
 
-fn outcome(response: Response, log: &Value) -> Result<Outcome, String> {
+fn outcome(request: &Request, response: Response, log: &Value) -> Result<Outcome, String> {
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty() && *text != "-").map(ToOwned::to_owned);
     let decision = if response.header("x-upstream").is_some() {
         let saw: Saw = serde_json::from_slice(&response.body).map_err(|error| error.to_string())?;
@@ -178,7 +191,7 @@ fn outcome(response: Response, log: &Value) -> Result<Outcome, String> {
         }
         Decision::Denied {
             status: response.status,
-            headers: response.headers.into_iter().filter(|(name, _)| !is_envoys(name)).collect(),
+            headers: response.headers.into_iter().filter(|(name, _)| !is_envoys(request, name)).collect(),
             body: String::from_utf8_lossy(&response.body).into_owned(),
             kind: text(&log["decision"]).unwrap_or_default().to_ascii_uppercase(),
             rule: text(&log["rule"]),
@@ -187,7 +200,9 @@ fn outcome(response: Response, log: &Value) -> Result<Outcome, String> {
     Ok(Outcome { decision, auth_config: text(&log["auth_config"]), trace: None })
 }
 
-/// Headers that Envoy adds to every local reply.
-fn is_envoys(name: &str) -> bool {
+/// Headers that Envoy adds to every local reply; a `content-type` only where the policy sets none.
+fn is_envoys(request: &Request, name: &str) -> bool {
+    let mut expected = request.expect.deny.iter().flat_map(|deny| deny.headers.iter().flatten());
     ["content-length", "date", "server", "connection"].contains(&name)
+        || name == "content-type" && !expected.any(|(header, _)| header.eq_ignore_ascii_case(name))
 }

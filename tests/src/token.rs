@@ -10,7 +10,10 @@ use ring::signature::{
     self, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
     Ed25519KeyPair, KeyPair as _, RsaEncoding, RsaKeyPair,
 };
+use rsa::traits::PublicKeyParts as _;
+use rsa::{Pkcs1v15Sign, RsaPrivateKey};
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::case::{Tamper, Token};
 use crate::fixtures;
@@ -18,6 +21,8 @@ use crate::fixtures;
 /// A fixture key, ready to sign.
 enum Key {
     Rsa(Box<RsaKeyPair>),
+    /// Too short for ring.
+    WeakRsa(Box<RsaPrivateKey>),
     Ec256(EcdsaKeyPair),
     Ec384(EcdsaKeyPair),
     Ec521(Box<p521::ecdsa::SigningKey>),
@@ -94,6 +99,7 @@ fn finish(signed: &str, payload: &str, mut signature: Vec<u8>, tamper: Option<Ta
             let body = base64(payload.replacen('{', r#"{"admin":true,"#, 1));
             format!("{header}.{body}.{}", base64(signature))
         }
+        Some(Tamper::ZeroSignature) => format!("{signed}.{}", base64(vec![0; signature.len()])),
         Some(Tamper::NoSignature) => format!("{signed}."),
         Some(Tamper::TwoParts) => signed.to_owned(),
         Some(Tamper::FourParts) => format!("{signed}.{}.AAAA", base64(signature)),
@@ -137,6 +143,10 @@ impl Key {
             EcdsaKeyPair::from_pkcs8(algorithm, &der, &SystemRandom::new()).map_err(bad)
         };
         match name {
+            "rsa-1024" => {
+                let key = RsaPrivateKey::from_pkcs8_der(&der).map_err(|error| format!("key `{name}`: {error}"))?;
+                Ok(Self::WeakRsa(Box::new(key)))
+            }
             name if name.starts_with("rsa-") => {
                 RsaKeyPair::from_pkcs8(&der).map(|key| Self::Rsa(Box::new(key))).map_err(bad)
             }
@@ -154,7 +164,7 @@ impl Key {
 
     const fn usual_algorithm(&self) -> &'static str {
         match self {
-            Self::Rsa(_) => "RS256",
+            Self::Rsa(_) | Self::WeakRsa(_) => "RS256",
             Self::Ec256(_) => "ES256",
             Self::Ec384(_) => "ES384",
             Self::Ec521(_) => "ES512",
@@ -169,6 +179,10 @@ impl Key {
                 let mut signature = vec![0; key.public().modulus_len()];
                 let signed = key.sign(rsa_encoding(alg)?, &random, message, &mut signature);
                 signed.map(|()| signature).map_err(|error| error.to_string())
+            }
+            (Self::WeakRsa(key), "RS256") => {
+                let digest = Sha256::digest(message);
+                key.sign(Pkcs1v15Sign::new::<Sha256>(), &digest).map_err(|error| error.to_string())
             }
             (Self::Ec256(key), "ES256") | (Self::Ec384(key), "ES384") => key
                 .sign(&random, message)
@@ -194,6 +208,9 @@ impl Key {
             Self::Rsa(key) => {
                 let parts = signature::RsaPublicKeyComponents::<Vec<u8>>::from(key.public());
                 json!({ "kty": "RSA", "n": base64(parts.n), "e": base64(parts.e) })
+            }
+            Self::WeakRsa(key) => {
+                json!({ "kty": "RSA", "n": base64(key.n().to_bytes_be()), "e": base64(key.e().to_bytes_be()) })
             }
             Self::Ec256(key) => point("P-256", key.public_key().as_ref()),
             Self::Ec384(key) => point("P-384", key.public_key().as_ref()),
@@ -224,7 +241,7 @@ mod tests {
 
     #[test]
     fn every_key_signs_and_has_a_public_half() {
-        for name in ["rsa-1", "rsa-2", "rsa-4096", "ec-256", "ec-256-2", "ec-384", "ec-521", "ed25519"] {
+        for name in ["rsa-1", "rsa-2", "rsa-4096", "rsa-1024", "ec-256", "ec-256-2", "ec-384", "ec-521", "ed25519"] {
             let token = Token { key: Some(name.to_owned()), ..Token::default() };
             assert_eq!(sign(&token, 1000).unwrap().matches('.').count(), 2, "{name}");
             assert_eq!(key_set(&[name.to_owned()]).unwrap()["keys"][0]["kid"], name);

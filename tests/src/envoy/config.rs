@@ -236,6 +236,7 @@ fn access_log(folder: &Path, metadata: &[String]) -> Value {
         "path": folder.join("access.log"),
         "log_format": { "json_format": {
             "peer": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%",
+            "local": "%DOWNSTREAM_LOCAL_ADDRESS%",
             "path": "%REQ(:PATH)%",
             "code": "%RESPONSE_CODE%",
             "details": "%RESPONSE_CODE_DETAILS%",
