@@ -252,9 +252,11 @@ const fn phrase(status: u16) -> &'static str {
     }
 }
 
-/// Envoy tells of a free port only where listeners come from a file, so one is tried out.
+/// The port that the documents name, or any that is free. Envoy tells of a free port only where listeners come from a file,
+/// so one is tried out.
 fn free_port() -> std::io::Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    let bind = |port| std::net::TcpListener::bind(("127.0.0.1", port));
+    Ok(bind(8000).or_else(|_| bind(0))?.local_addr()?.port())
 }
 
 fn text(error: impl std::fmt::Display) -> String {
