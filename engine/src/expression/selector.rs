@@ -1,6 +1,6 @@
 //! Selectors: gjson paths into the Authorization JSON.
 //!
-//! A path is parsed once ([`parse`]) into segments ([`path`]); what it starts from is found in the shape of the
+//! A path is parsed once (`parse`) into segments (`path`); what it starts from is found in the shape of the
 //! Authorization JSON then, so that a plain path reads one place and builds nothing else.
 
 use std::borrow::Cow;
