@@ -28,8 +28,8 @@ impl<'a> Machine<'a> {
         match node {
             Node::Const(value) => Ok(value.clone()),
             Node::Text(text) => Ok(Val::Text(Text::Borrowed(text))),
-            Node::Path(path) => Ok(path.read(self.view)?),
-            Node::Has(path) => path.exists(self.view).map(Val::Bool),
+            Node::Path(path) => Ok(path.read(self.view, &mut self.budget)?),
+            Node::Has(path) => path.exists(self.view, &mut self.budget).map(Val::Bool),
             Node::Slot(slot) => self.slots.get(*slot).cloned().ok_or_else(Fault::no_overload),
             Node::Select(target, name) => self.select(target, name),
             Node::HasMember(target, name) => self.has_member(target, name),

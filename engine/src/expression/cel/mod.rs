@@ -1,6 +1,6 @@
 //! Common Expression Language, as cel-go 0.21 has it with its strings extension and optional types.
 //!
-//! The parser is that of the `cel` crate. Evaluation is our own (see `docs/decisions/0003-cel-evaluator.md`): it works on
+//! The parser is that of the `cel` crate. Evaluation is our own (see `docs/decisions/0005-cel-evaluator-of-our-own.md`): it works on
 //! the request in place, and a budget of steps bounds the time and memory of every expression.
 
 use serde_json::Value;

@@ -1,9 +1,12 @@
 //! A compiled expression.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
+use serde_json::Value;
+
 use super::collection::Map;
-use super::fault::Fault;
+use super::fault::{Budget, Fault};
 use super::functions::Function;
 use super::regex::Patterns;
 use super::value::Val;
@@ -128,16 +131,20 @@ impl Path {
         self.place.as_ref().map(|(place, _)| place)
     }
 
-    pub fn read<'a>(&'a self, view: &'a View) -> Result<Val<'a>, Missing> {
-        let Some((place, known)) = &self.place else { return Err(self.absent(self.names.len(), view)) };
+    pub fn read<'a>(&'a self, view: &'a View, budget: &mut Budget) -> Result<Val<'a>, Missing> {
+        let Some((place, known)) = &self.place else { return Err(self.absent(self.names.len(), view, budget)) };
         let mut value = if place.is_headers() {
             Val::Map(Map::Headers(view))
         } else {
             match place.read(view) {
-                Some(value) => Val::from(value),
+                Some(Cow::Borrowed(value)) => Val::from(value),
+                Some(Cow::Owned(value)) => {
+                    budget.spend(weight(&value)).map_err(|fault| Missing { at: 0, fault })?;
+                    Val::from(value)
+                }
                 // A variable is never absent.
                 None if self.names.len() == 1 => Val::map([]),
-                None => return Err(self.absent(*known, view)),
+                None => return Err(self.absent(*known, view, budget)),
             }
         };
         for (at, name) in self.names.iter().enumerate().skip(*known) {
@@ -147,8 +154,8 @@ impl Path {
     }
 
     /// Whether it is there; an error if what should hold it is not.
-    pub fn exists(&self, view: &View) -> Result<bool, Fault> {
-        match self.read(view) {
+    pub fn exists(&self, view: &View, budget: &mut Budget) -> Result<bool, Fault> {
+        match self.read(view, budget) {
             Ok(_) => Ok(true),
             Err(Missing { at, fault }) if fault.is_absence() && at.saturating_add(1) == self.names.len() => Ok(false),
             Err(missing) => Err(missing.fault),
@@ -156,7 +163,12 @@ impl Path {
     }
 
     /// Which of the first names leads nowhere.
-    fn absent(&self, known: usize, view: &View) -> Missing {
+    fn absent(&self, known: usize, view: &View, budget: &mut Budget) -> Missing {
+        /// For what is read to find out.
+        const STEPS: usize = 16;
+        if let Err(fault) = budget.spend(STEPS) {
+            return Missing { at: 0, fault };
+        }
         let leads_nowhere = |length: &usize| {
             let names = self.names.get(..*length).unwrap_or_default();
             Place::find(names).is_none_or(|(place, _)| !place.is_headers()) && view.get(names).is_none()
@@ -166,6 +178,17 @@ impl Path {
         let name = self.names.get(at).map(String::as_str).unwrap_or_default();
         Missing { at, fault: Fault::no_such_key(name) }
     }
+}
+
+/// What it took to make a value for this read.
+fn weight(value: &Value) -> usize {
+    let parts = match value {
+        Value::String(text) => text.len() / 64,
+        Value::Array(elements) => elements.iter().map(weight).fold(0, usize::saturating_add),
+        Value::Object(members) => members.values().map(weight).fold(0, usize::saturating_add),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    };
+    parts.saturating_add(1)
 }
 
 impl From<Missing> for Fault {

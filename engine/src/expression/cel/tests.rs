@@ -358,3 +358,25 @@ fn the_deepest_expressions_fit_the_stack() {
         }
     }
 }
+
+#[test]
+fn what_is_read_again_and_again_counts() {
+    let mut request = Request::default();
+    let long = "x".repeat(60_000);
+    request.headers =
+        Headers::from_pairs((0..200).map(|n| (format!("x-{n}"), "v")).chain([("long".to_owned(), &*long)]));
+    let view = View { request: Rc::new(request), ..view() };
+    let numbers = format!("[{}]", vec!["1"; 2_000].join(","));
+    for body in [
+        "request.headers.long != ''",
+        "request.headers['lo' + 'ng'] != ''",
+        "has(request.headers.long)",
+        "size(request.headers) > 0",
+        "request.headers.all(h, true)",
+        "has(request.headers.no) || has(request.headers.none) || has(request.headers.never) || true",
+    ] {
+        let (program, ..) =
+            compiled(|compiler| Program::compile_predicate(&format!("{numbers}.all(n, {body})"), compiler));
+        assert_eq!(program.boolean(&view).unwrap_err().0, "the expression takes too many steps", "{body}");
+    }
+}

@@ -136,6 +136,7 @@ impl<'a> Val<'a> {
             Self::Bytes(bytes) => bytes.len() / 16,
             Self::List(list) => list.len(),
             Self::Map(Map::Shared(entries)) => entries.len(),
+            Self::Map(Map::Headers(view)) => view.request.headers.iter().count(),
             _ => 0,
         }
     }
@@ -170,7 +171,9 @@ impl<'a> Val<'a> {
     /// `self[key]`.
     pub fn index(&self, key: &Self, budget: &mut Budget) -> Result<Self, Fault> {
         if let Self::Text(name) = key {
-            return self.member(name);
+            let found = self.member(name)?;
+            budget.spend(if let Self::Text(text) = &found { text.len() / 64 } else { 0 })?;
+            return Ok(found);
         }
         if !matches!(key, Self::Bool(_) | Self::Int(_) | Self::UInt(_) | Self::Double(_)) {
             return Err(Fault::new(format!("unsupported index type '{}'", key.kind())));
