@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use serde_json::{Value, json};
-use sidegate_engine::keys::{FetchResponse, Fetched};
+use sidegate_engine::HttpReply;
+use sidegate_engine::keys::Fetched;
 use sidegate_engine::{Decision, Headers, Policy, Progress, Request, Session, Timestamp};
 use sidegate_tests::case::Token;
 use sidegate_tests::{prepare, token};
@@ -112,7 +113,7 @@ fn policy(resources: &[Value], options: Value) -> Rc<Policy> {
     let body = token::key_set(&KEYS.map(ToOwned::to_owned)).unwrap().to_string().into_bytes();
     for id in keys.due(now()) {
         let fetch = keys.begin(id, now()).unwrap();
-        let response = FetchResponse { status: 200, cache_control: None, body: body.clone() };
+        let response = HttpReply { status: 200, body: body.clone(), ..HttpReply::default() };
         assert!(!matches!(keys.fetched(fetch.id, Ok(response), now()), Fetched::Next(_)));
     }
     Rc::new(policy)

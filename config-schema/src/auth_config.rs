@@ -8,6 +8,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::external::{
+    CallbackSpec, KubernetesSubjectAccessReviewSpec, KubernetesTokenReviewSpec, MetadataSpec, OAuth2IntrospectionSpec,
+    OpaSpec, SpiceDbSpec, WristbandSpec,
+};
 use crate::metadata::ObjectMeta;
 
 /// One AuthConfig document.
@@ -40,18 +44,18 @@ pub struct AuthConfigSpec {
     /// Ways to prove an identity; one that succeeds is enough. Empty: everyone, as `anonymous`.
     #[serde(default)]
     pub authentication: BTreeMap<String, AuthenticationSpec>,
-    /// External metadata to fetch.
+    /// External metadata to fetch; what cannot be had is left out.
     #[serde(default)]
-    pub metadata: BTreeMap<String, Value>,
+    pub metadata: BTreeMap<String, MetadataSpec>,
     /// Rules that must all grant.
     #[serde(default)]
     pub authorization: BTreeMap<String, AuthorizationSpec>,
     /// What client and upstream are told.
     #[serde(default)]
     pub response: ResponseSpec,
-    /// Calls made after the decision.
+    /// Calls made after the decision, whichever it was.
     #[serde(default)]
-    pub callbacks: BTreeMap<String, Value>,
+    pub callbacks: BTreeMap<String, CallbackSpec>,
 }
 
 /// A selector, an operator and a value to compare.
@@ -154,11 +158,11 @@ pub struct AuthenticationSpec {
     /// JSON Web Tokens.
     pub jwt: Option<JwtSpec>,
     /// OAuth 2.0 token introspection (RFC 7662).
-    pub oauth2_introspection: Option<Value>,
+    pub oauth2_introspection: Option<OAuth2IntrospectionSpec>,
     /// Client certificates.
     pub x509: Option<X509Spec>,
     /// Kubernetes TokenReview.
-    pub kubernetes_token_review: Option<Value>,
+    pub kubernetes_token_review: Option<KubernetesTokenReviewSpec>,
     /// An identity that somebody in front has already verified.
     pub plain: Option<PlainSpec>,
     /// Everyone.
@@ -322,11 +326,11 @@ pub struct AuthorizationSpec {
     /// Patterns over the Authorization JSON.
     pub pattern_matching: Option<PatternMatchingSpec>,
     /// Open Policy Agent's Rego.
-    pub opa: Option<Value>,
+    pub opa: Option<OpaSpec>,
     /// Kubernetes SubjectAccessReview.
-    pub kubernetes_subject_access_review: Option<Value>,
+    pub kubernetes_subject_access_review: Option<KubernetesSubjectAccessReviewSpec>,
     /// SpiceDB's CheckPermission.
-    pub spicedb: Option<Value>,
+    pub spicedb: Option<SpiceDbSpec>,
 }
 
 /// `patternMatching`.
@@ -400,7 +404,7 @@ pub struct SuccessItemSpec {
     /// An object.
     pub json: Option<JsonSpec>,
     /// A signed Festival Wristband token.
-    pub wristband: Option<Value>,
+    pub wristband: Option<WristbandSpec>,
 }
 
 /// `json` of a success item.

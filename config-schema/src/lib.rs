@@ -6,6 +6,7 @@
 
 mod auth_config;
 mod decode;
+mod external;
 mod metadata;
 mod node;
 mod plugin_config;
@@ -16,6 +17,7 @@ mod suggest;
 
 pub use auth_config::*;
 pub use decode::{Broken, Document, Documents, decode};
+pub use external::*;
 pub use metadata::ObjectMeta;
 pub use plugin_config::*;
 pub use problem::Problem;

@@ -67,8 +67,21 @@ pub struct Options {
     pub plain_header_format: PlainHeaderFormat,
     /// Milliseconds that all of a request's calls together may take; then 503. Default 10000.
     pub timeout: Option<u64>,
+    /// When callbacks are sent.
+    #[serde(default)]
+    pub callbacks: CallbackOrder,
     /// How many verified tokens, and as many client certificates, each worker remembers. 0: none. Default 10000.
     pub token_cache_size: Option<usize>,
+}
+
+/// When callbacks are sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum CallbackOrder {
+    /// After the decision has been carried out; no request waits for them.
+    #[default]
+    Detached,
+    /// Before the decision is carried out, which waits for all answers, as Authorino does.
+    Blocking,
 }
 
 /// What an error in a `when` means.

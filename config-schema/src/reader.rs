@@ -206,7 +206,8 @@ fn is_newer(parent: &Place<'_>, field: &str) -> bool {
         | "authorizationGroups"
         | "source"
         | "timeout"
-        | "version" => true,
+        | "version"
+        | "maxResponseBytes" => true,
         "issuer" | "audiences" => matches!(parent, Place::Member(_, "jwt")),
         _ => false,
     }

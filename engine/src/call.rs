@@ -1,8 +1,10 @@
 //! Questions that a session asks the outside, and the answers.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::keys::KeySetId;
+use crate::request::Headers;
 
 /// Tells the calls of one session apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +27,59 @@ pub enum Question {
     /// Refresh a key set, because a token names a key that it does not have. The fetch is due already, or under way
     /// (see [`crate::keys::KeySets::want`]); the reply comes when the set is fetched, adopted, or the fetch fails.
     RefreshKeys(KeySetId),
+    /// Send a request to a server.
+    Http(HttpRequest),
+}
+
+/// A request to a server, by way of one of Envoy's clusters.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HttpRequest {
+    /// `GET`, `POST`, …
+    pub method: String,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// Host, with the port if it is not the scheme's own; the value of `:authority`.
+    pub authority: String,
+    /// Path with query; the value of `:path`.
+    pub path: String,
+    /// Names of the Envoy clusters that may carry it, to be tried in order until one takes it.
+    pub clusters: Vec<String>,
+    /// Headers, names in lower case; no pseudo-headers.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    pub body: Vec<u8>,
+    /// An answer with a longer body is none.
+    pub max_response_bytes: usize,
+    /// Requests under way with the same value share one answer; they ask for the same.
+    pub share: Option<[u8; 32]>,
+}
+
+impl fmt::Debug for HttpRequest {
+    /// Without query, headers and body: they may carry secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.split('?').next().unwrap_or_default();
+        write!(f, "{} {}://{}{path}", self.method, self.scheme, self.authority)
+    }
+}
+
+/// An answer of a server. What Envoy answers in a server's stead is none, but a [`CallError`].
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct HttpReply {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers.
+    pub headers: Headers,
+    /// Body.
+    pub body: Vec<u8>,
+    /// Trailers, where gRPC has its status.
+    pub trailers: Headers,
+}
+
+impl fmt::Debug for HttpReply {
+    /// Without headers and body: they may carry secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} with {} bytes", self.status, self.body.len())
+    }
 }
 
 /// An answer.
@@ -32,6 +87,8 @@ pub enum Question {
 pub enum Reply {
     /// The key set was fetched; look again.
     KeysRefreshed,
+    /// To [`Question::Http`].
+    Http(HttpReply),
 }
 
 /// Why there is no answer.
@@ -41,4 +98,11 @@ pub enum CallError {
     Timeout,
     /// It could not be asked, or what came was no answer; why, without secrets.
     Failed(String),
+}
+
+impl CallError {
+    /// The shell answered another question.
+    pub(crate) fn unfit() -> Self {
+        Self::Failed("the answer is of another kind".to_owned())
+    }
 }

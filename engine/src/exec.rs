@@ -15,18 +15,23 @@ use crate::call::{Call, CallError, CallId, Question, Reply};
 /// Calls that one session may make; more than any sane policy has.
 const MAX_CALLS: u32 = 64;
 
-/// A computation that stops at questions.
-pub struct Task<T>(Pin<Box<dyn Future<Output = T>>>);
+/// A computation that stops at questions; none is left once it is done.
+pub struct Task<T>(Option<Pin<Box<dyn Future<Output = T>>>>);
 
 impl<T> Task<T> {
     /// Not started yet.
     pub fn new(future: impl Future<Output = T> + 'static) -> Self {
-        Self(Box::pin(future))
+        Self(Some(Box::pin(future)))
     }
 
-    /// Runs as far as the replies at hand allow.
+    /// Runs as far as the replies at hand allow; what is done already stays pending.
     pub fn poll(&mut self) -> Poll<T> {
-        self.0.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        let Some(future) = &mut self.0 else { return Poll::Pending };
+        let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        if polled.is_ready() {
+            self.0 = None;
+        }
+        polled
     }
 }
 

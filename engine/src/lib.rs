@@ -22,6 +22,7 @@
 pub mod authentication;
 pub mod authorization;
 pub mod call;
+pub mod callbacks;
 pub mod compile;
 pub mod credentials;
 pub mod crypto;
@@ -30,6 +31,7 @@ mod exec;
 pub mod expression;
 pub mod hosts;
 pub mod keys;
+pub mod metadata;
 mod pipeline;
 pub mod policy;
 pub mod request;
@@ -44,10 +46,10 @@ pub mod trace;
 pub mod verdict;
 pub mod view;
 
-pub use call::{Call, CallError, CallId, Question, Reply};
+pub use call::{Call, CallError, CallId, HttpReply, HttpRequest, Question, Reply};
 pub use policy::Policy;
 pub use request::{Attribute, Attributes, Headers, Needs, Request};
-pub use session::{Cx, Progress, Session};
+pub use session::{Cx, FollowUp, Following, Progress, Session};
 pub use sidegate_config::Problem;
 pub use time::Timestamp;
 pub use trace::StepRecord;

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use sidegate_config::AuthConfigWhenError;
+use sidegate_config::{AuthConfigWhenError, CallbackOrder};
 
 use crate::expression::condition::Held;
 use crate::policy::AuthConfig;
@@ -10,7 +10,7 @@ use crate::response::denial::{self, Denial};
 use crate::session::Cx;
 use crate::trace::{Outcome, Stage, StepRecord};
 use crate::verdict::{Allowed, Decision, DenialStatus, LocalReply, Verdict};
-use crate::{authentication, authorization, response};
+use crate::{authentication, authorization, callbacks, metadata, response};
 
 /// Decides one request.
 pub async fn decide(cx: &Cx) -> Verdict {
@@ -22,10 +22,16 @@ pub async fn decide(cx: &Cx) -> Verdict {
         let reason = format!("the header `{header}` is not for clients: it may have chosen the route");
         Decision::Deny(denial::standard(Denial::new(DenialStatus::PermissionDenied, reason)))
     } else if applies(policy, cx) {
-        match run(policy, cx).await {
+        let decision = match run(policy, cx).await {
             Ok(allowed) => Decision::Allow(allowed),
             Err(denial) => Decision::Deny(denial::reply(&policy.response, denial, cx)),
+        };
+        match cx.policy.options().callbacks {
+            _ if policy.callbacks.is_empty() => {}
+            CallbackOrder::Detached => cx.call_back_later(policy),
+            CallbackOrder::Blocking => callbacks::call_all(&policy.callbacks, cx).await,
         }
+        decision
     } else {
         Decision::Allow(response::untouched(cx))
     };
@@ -34,6 +40,7 @@ pub async fn decide(cx: &Cx) -> Verdict {
 
 async fn run(policy: &AuthConfig, cx: &Cx) -> Result<Allowed, Denial> {
     let identity = authentication::first_ok(&policy.authentication, cx).await?;
+    metadata::gather(&policy.metadata, cx).await;
     let granted = authorization::all(&policy.authorization, identity, cx).await?;
     Ok(response::build(&policy.response, granted, cx).await)
 }

@@ -13,18 +13,20 @@ use sidegate_config::{
 use crate::authentication::x509::CertificateMemory;
 use crate::authentication::{Authentication, api_key};
 use crate::authorization::Authorization;
+use crate::callbacks::Callback;
 use crate::compile::Compiler;
 use crate::crypto::{RustCrypto, Verifier};
 use crate::expression::condition::{self, Condition};
 use crate::hosts::Hosts;
 use crate::keys::{KeySets, KeySetsBuilder};
+use crate::metadata::Metadata;
 use crate::request::{Attribute, Needs, Request};
 use crate::resources::Resources;
 use crate::response::Response;
 use crate::response::owned::OwnedHeaders;
 use crate::step::Step;
 use crate::token::TokenMemory;
-use crate::{authentication, authorization, settings};
+use crate::{authentication, authorization, callbacks, metadata, settings};
 
 /// Default of `options.timeout`.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,10 +60,14 @@ pub struct AuthConfig {
     pub when_error: AuthConfigWhenError,
     /// Ways to prove an identity, in order.
     pub authentication: Vec<Step<Authentication>>,
+    /// Sources of external metadata, in order.
+    pub metadata: Vec<Step<Metadata>>,
     /// Rules that must grant, in order.
     pub authorization: Vec<Step<Authorization>>,
     /// What client and upstream are told.
     pub response: Response,
+    /// Who is told of the decision, in order.
+    pub callbacks: Vec<Step<Callback>>,
 }
 
 impl Policy {
@@ -223,7 +229,7 @@ impl AuthConfig {
             patterns,
             when,
             authentication,
-            metadata: external_metadata,
+            metadata: external,
             authorization,
             response,
             callbacks,
@@ -231,18 +237,15 @@ impl AuthConfig {
         let name = (metadata.namespace.as_str(), metadata.name.as_str());
         let compiler = &mut Compiler::new(name, patterns, resources, options, shared, problems);
         condition::check_named(compiler);
-        for (field, rules) in [("metadata", external_metadata), ("callbacks", callbacks)] {
-            for rule in rules.keys() {
-                compiler.at(field, |compiler| compiler.at(rule, |compiler| compiler.missing(field)));
-            }
-        }
         Self {
             id: format!("{}/{}", metadata.namespace, metadata.name).into(),
             when: compiler.at("when", |compiler| Condition::compile(when, compiler)),
             when_error: options.when_errors.auth_config,
             authentication: compiler.at("authentication", |compiler| authentication::compile(authentication, compiler)),
+            metadata: compiler.at("metadata", |compiler| metadata::compile(external, compiler)),
             authorization: compiler.at("authorization", |compiler| authorization::compile(authorization, compiler)),
             response: compiler.at("response", |compiler| Response::compile(response, compiler)),
+            callbacks: compiler.at("callbacks", |compiler| callbacks::compile(callbacks, compiler)),
             needs: compiler.needs,
         }
     }

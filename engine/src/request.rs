@@ -117,7 +117,7 @@ impl Attributes {
 }
 
 /// Request headers, in one buffer as the host hands them over. Names are lower-case; order and repetitions are kept.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Headers {
     buffer: Vec<u8>,
     entries: Vec<(Range<usize>, Range<usize>)>,

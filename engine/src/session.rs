@@ -5,15 +5,16 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::call::{Call, CallError, CallId, Question, Reply};
+use crate::call::{Call, CallError, CallId, HttpReply, HttpRequest, Question, Reply};
 use crate::exec::{Calls, Task};
-use crate::pipeline;
-use crate::policy::Policy;
+use crate::keys::KeySetId;
+use crate::policy::{AuthConfig, Policy};
 use crate::request::Request;
 use crate::time::Timestamp;
 use crate::trace::StepRecord;
 use crate::verdict::Verdict;
 use crate::view::{Auth, View};
+use crate::{callbacks, pipeline};
 
 /// What happens next.
 #[derive(Debug)]
@@ -43,6 +44,7 @@ impl Session {
             auth: RefCell::default(),
             calls: Calls::default(),
             steps: RefCell::default(),
+            call_back: RefCell::default(),
         });
         let task = Task::new({
             let cx = Rc::clone(&cx);
@@ -60,6 +62,19 @@ impl Session {
         }
         self.cx.calls.reply(id, reply);
         self.advance()
+    }
+
+    /// What is still to be done once the verdict has been carried out; none if nothing is.
+    #[must_use]
+    pub fn follow_up(self, now: Timestamp) -> Option<(FollowUp, Following)> {
+        let policy = self.cx.call_back.take()?;
+        let task = Task::new({
+            let cx = Rc::clone(&self.cx);
+            async move { callbacks::call_all(&policy.callbacks, &cx).await }
+        });
+        let mut follow_up = FollowUp { deadline: now.after(self.cx.policy.timeout()), cx: self.cx, task };
+        let following = follow_up.advance();
+        Some((follow_up, following))
     }
 
     /// The request that is decided.
@@ -82,6 +97,40 @@ impl Session {
     }
 }
 
+/// What goes on after the verdict: callbacks, for which no request waits. It needs nothing of the request's stream.
+pub struct FollowUp {
+    cx: Rc<Cx>,
+    task: Task<()>,
+    deadline: Timestamp,
+}
+
+/// What happens next in a [`FollowUp`].
+#[derive(Debug)]
+pub enum Following {
+    /// Make these calls (none: some are still under way), and come back with the replies.
+    Pending(Vec<Call>),
+    /// All is done; how.
+    Done(Vec<StepRecord>),
+}
+
+impl FollowUp {
+    /// Goes on with a reply. Replies to calls that nobody waits for any more change nothing.
+    pub fn resume(&mut self, id: CallId, reply: Result<Reply, CallError>, now: Timestamp) -> Following {
+        if now > self.deadline {
+            return Following::Done(self.cx.take_steps());
+        }
+        self.cx.calls.reply(id, reply);
+        self.advance()
+    }
+
+    fn advance(&mut self) -> Following {
+        match self.task.poll() {
+            Poll::Ready(()) => Following::Done(self.cx.take_steps()),
+            Poll::Pending => Following::Pending(self.cx.calls.take_unsent()),
+        }
+    }
+}
+
 /// What evaluators have at hand.
 #[derive(Debug)]
 pub struct Cx {
@@ -94,6 +143,8 @@ pub struct Cx {
     auth: RefCell<Rc<Auth>>,
     calls: Calls,
     steps: RefCell<Vec<StepRecord>>,
+    /// The AuthConfig whose callbacks are to be sent after the verdict.
+    call_back: RefCell<Option<Rc<AuthConfig>>>,
 }
 
 impl Cx {
@@ -108,12 +159,35 @@ impl Cx {
         change(Rc::make_mut(&mut self.auth.borrow_mut()));
     }
 
-    /// Asks the outside, and waits for the answer.
+    /// Asks for newer keys, and waits until they are there.
     ///
     /// # Errors
-    /// There was no answer.
-    pub async fn call(&self, question: Question, timeout: Duration) -> Result<Reply, CallError> {
+    /// They did not come.
+    pub async fn refresh_keys(&self, key_set: KeySetId, timeout: Duration) -> Result<(), CallError> {
+        match self.ask(Question::RefreshKeys(key_set), timeout).await? {
+            Reply::KeysRefreshed => Ok(()),
+            Reply::Http(_) => Err(CallError::unfit()),
+        }
+    }
+
+    /// Sends a request, and waits for the answer.
+    ///
+    /// # Errors
+    /// There was none.
+    pub async fn http(&self, request: HttpRequest, timeout: Duration) -> Result<HttpReply, CallError> {
+        match self.ask(Question::Http(request), timeout).await? {
+            Reply::Http(reply) => Ok(reply),
+            Reply::KeysRefreshed => Err(CallError::unfit()),
+        }
+    }
+
+    async fn ask(&self, question: Question, timeout: Duration) -> Result<Reply, CallError> {
         self.calls.ask(question, timeout.min(self.policy.timeout())).await
+    }
+
+    /// Leaves the callbacks of an AuthConfig to the time after the verdict.
+    pub(crate) fn call_back_later(&self, policy: &Rc<AuthConfig>) {
+        self.call_back.replace(Some(Rc::clone(policy)));
     }
 
     /// Notes what became of a step.

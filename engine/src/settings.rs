@@ -44,6 +44,7 @@ impl Checker<'_> {
             dynamic_metadata_header,
             plain_header_format: _,
             timeout,
+            callbacks: _,
             token_cache_size: _,
         } = options;
         if let Some(host_override) = host_override {

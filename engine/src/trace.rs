@@ -10,10 +10,14 @@ pub enum Stage {
     Selection,
     /// `authentication`.
     Authentication,
+    /// `metadata`.
+    Metadata,
     /// `authorization`.
     Authorization,
     /// `response`.
     Response,
+    /// `callbacks`.
+    Callback,
 }
 
 impl fmt::Display for Stage {
@@ -21,8 +25,10 @@ impl fmt::Display for Stage {
         f.write_str(match self {
             Self::Selection => "selection",
             Self::Authentication => "authentication",
+            Self::Metadata => "metadata",
             Self::Authorization => "authorization",
             Self::Response => "response",
+            Self::Callback => "callback",
         })
     }
 }

@@ -24,6 +24,8 @@ pub struct Auth {
     pub authorization: Results,
     /// `auth.response.<name>`.
     pub response: Results,
+    /// `auth.callbacks.<name>`; the answers of those of lower priority numbers.
+    pub callbacks: Results,
 }
 
 /// Results by the name of the rule.

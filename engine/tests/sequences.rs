@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use sidegate_engine::keys::{FetchResponse, Fetched};
+use sidegate_engine::keys::Fetched;
 use sidegate_engine::{
-    CallError, CallId, Decision, Headers, Policy, Progress, Reply, Request, Session, Timestamp, Verdict,
+    CallError, CallId, Decision, Headers, HttpReply, Policy, Progress, Reply, Request, Session, Timestamp, Verdict,
 };
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -112,7 +112,7 @@ impl Scene {
         let policy = Policy::compile(configuration.to_string().as_bytes()).unwrap();
         for id in policy.key_sets().due(NOW) {
             let fetch = policy.key_sets().begin(id, NOW).unwrap();
-            let keys = FetchResponse { status: 200, cache_control: None, body: KEYS.as_bytes().to_vec() };
+            let keys = HttpReply { status: 200, body: KEYS.as_bytes().to_vec(), ..HttpReply::default() };
             assert_eq!(policy.key_sets().fetched(fetch.id, Ok(keys), NOW), Fetched::Done);
         }
         Rc::new(policy)

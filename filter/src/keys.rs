@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
-use sidegate_engine::keys::{Adopted, Fetch, FetchId, FetchResponse, Fetched, KeySetId};
-use sidegate_engine::{Call, CallError, CallId, Headers, Question, Reply, Timestamp};
+use sidegate_engine::keys::{Adopted, Fetch, FetchId, Fetched, KeySetId};
+use sidegate_engine::{Call, CallError, CallId, Headers, HttpReply, HttpRequest, Question, Reply, Timestamp};
 
 use crate::host::{self, HostError, Level};
 use crate::http::Stream;
@@ -73,7 +73,7 @@ impl Plugin {
         if self.keys.waiting.borrow().len() >= MAX_WAITING {
             return false;
         }
-        let Question::RefreshKeys(key_set) = call.question;
+        let Question::RefreshKeys(key_set) = call.question else { return false };
         let waiter = Waiter { stream: Rc::clone(stream), key_set, deadline: now.after(call.timeout) };
         self.keys.waiting.borrow_mut().insert((stream.id, call.id), waiter);
         self.schedule(now);
@@ -131,7 +131,7 @@ impl Plugin {
     }
 
     fn fetch(&self, loaded: &Rc<Loaded>, fetch: Fetch, now: Timestamp) {
-        match dispatch(&fetch) {
+        match dispatch(&fetch.request, fetch.timeout) {
             Ok(token) => {
                 let under_way = UnderWay { id: fetch.id, loaded: Rc::clone(loaded) };
                 self.keys.fetches.borrow_mut().insert(token, under_way);
@@ -140,7 +140,7 @@ impl Plugin {
         }
     }
 
-    fn fetched(&self, loaded: &Rc<Loaded>, fetch: FetchId, outcome: Result<FetchResponse, String>, now: Timestamp) {
+    fn fetched(&self, loaded: &Rc<Loaded>, fetch: FetchId, outcome: Result<HttpReply, String>, now: Timestamp) {
         let (key_sets, id) = (loaded.policy.key_sets(), fetch.key_set);
         match key_sets.fetched(fetch, outcome, now) {
             Fetched::Next(fetch) => self.fetch(loaded, fetch, now),
@@ -206,17 +206,18 @@ const fn calls_of(stream: u32) -> std::ops::RangeInclusive<(u32, CallId)> {
 }
 
 /// Sends a fetch to the first of its clusters that there is.
-fn dispatch(fetch: &Fetch) -> Result<u32, String> {
-    let Fetch { id: _, scheme, authority, path, clusters, timeout } = fetch;
-    let headers = [
-        (":method", "GET"),
+fn dispatch(request: &HttpRequest, timeout: Duration) -> Result<u32, String> {
+    let HttpRequest { method, scheme, authority, path, clusters, headers, .. } = request;
+    let pseudo = [
+        (":method", method.as_str()),
         (":scheme", scheme),
         (":authority", authority.as_str()),
         (":path", path.as_str()),
-        ("accept", "application/json"),
     ];
+    let headers: Vec<_> =
+        pseudo.into_iter().chain(headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))).collect();
     for cluster in clusters {
-        match host::dispatch_http_call(cluster, &headers, *timeout) {
+        match host::dispatch_http_call(cluster, &headers, timeout) {
             Ok(token) => return Ok(token),
             Err(HostError::BadArgument) => {}
             Err(HostError::Internal) => return Err(format!("cluster `{cluster}` has no endpoint that takes the call")),
@@ -231,7 +232,7 @@ fn dispatch(fetch: &Fetch) -> Result<u32, String> {
 }
 
 /// The answer that has just come. Some failures come without headers.
-fn response(headers: usize) -> Result<FetchResponse, String> {
+fn response(headers: usize) -> Result<HttpReply, String> {
     if headers == 0 {
         return Err("the answer was too long or broke off".to_owned());
     }
@@ -244,7 +245,7 @@ fn response(headers: usize) -> Result<FetchResponse, String> {
         Err(HostError::NotFound) => Vec::new(),
         Err(error) => return Err(unreadable(error)),
     };
-    Ok(FetchResponse { status, cache_control: headers.text("cache-control").map(|text| text.into_owned()), body })
+    Ok(HttpReply { status, headers, body, trailers: Headers::default() })
 }
 
 fn lease_key(loaded: &Loaded, id: KeySetId) -> String {

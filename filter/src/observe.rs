@@ -61,6 +61,8 @@ impl Metrics {
         self.count(match failure {
             Failure::Step(Stage::Selection) => "sidegate_failed_total.class.selection",
             Failure::Step(Stage::Authentication) => "sidegate_failed_total.class.authentication",
+            Failure::Step(Stage::Metadata) => "sidegate_failed_total.class.metadata",
+            Failure::Step(Stage::Callback) => "sidegate_failed_total.class.callback",
             Failure::Step(Stage::Authorization) => "sidegate_failed_total.class.authorization",
             Failure::Step(Stage::Response) => "sidegate_failed_total.class.response",
             Failure::Host => "sidegate_failed_total.class.host",

@@ -4,8 +4,8 @@
 use std::rc::Rc;
 
 use libfuzzer_sys::fuzz_target;
-use sidegate_engine::keys::{Adopted, FetchResponse, Fetched};
-use sidegate_engine::{Policy, Timestamp};
+use sidegate_engine::keys::{Adopted, Fetched};
+use sidegate_engine::{Headers, HttpReply, Policy, Timestamp};
 
 const POLICY: &str = r#"{"apiVersion":"authorino.kuadrant.io/v1beta3","kind":"AuthConfig","metadata":{"name":"fuzz"},
     "spec":{"hosts":["*"],"authentication":{"jwt":{"jwt":{"issuerUrl":"http://idp.test"}}}}}"#;
@@ -20,7 +20,8 @@ fuzz_target!(|replies: Vec<(u16, Option<String>, Vec<u8>)>| {
         while let (Some(fetch), Some((status, cache_control, body))) = (next.take(), replies.next()) {
             let adopted = keys.adopt(id, &body, now);
             assert!(!matches!(adopted, Adopted::Newer), "nobody but a worker of ours can publish keys");
-            let response = FetchResponse { status, cache_control, body };
+            let headers = Headers::from_pairs(cache_control.map(|value| ("cache-control", value)));
+            let response = HttpReply { status, headers, body, ..HttpReply::default() };
             if let Fetched::Next(fetch) = keys.fetched(fetch.id, Ok(response), now) {
                 next = Some(fetch);
             }

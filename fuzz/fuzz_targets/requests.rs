@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use libfuzzer_sys::fuzz_target;
-use sidegate_engine::keys::FetchResponse;
+use sidegate_engine::HttpReply;
 use sidegate_engine::{Attribute, Decision, Headers, Policy, Progress, Request, Session, Timestamp};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -38,7 +38,7 @@ thread_local! {
         let policy = Policy::compile(POLICY.replace("\"CA\"", &ca).as_bytes()).expect("the policy is well-formed");
         for id in policy.key_sets().due(NOW) {
             let fetch = policy.key_sets().begin(id, NOW).expect("the fetch is due");
-            let keys = FetchResponse { status: 200, cache_control: None, body: KEYS.as_bytes().to_vec() };
+            let keys = HttpReply { status: 200, body: KEYS.as_bytes().to_vec(), ..HttpReply::default() };
             let _ = policy.key_sets().fetched(fetch.id, Ok(keys), NOW);
         }
         Rc::new(policy)

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use prost::Message as _;
 use serde_json::Value;
-use sidegate_engine::keys::{Fetch, FetchResponse, Fetched};
+use sidegate_engine::keys::Fetched;
 use sidegate_engine::policy::AuthConfig;
 use sidegate_engine::{
-    Attribute, CallError, Decision, Headers, Needs, Policy, Progress, Question, Reply, Session, Timestamp, Verdict,
+    Attribute, Call, CallError, Decision, Headers, HttpReply, HttpRequest, Needs, Policy, Progress, Question, Reply,
+    Session, Timestamp, Verdict,
 };
 
 use crate::case::{Case, HeaderValue, Request};
@@ -64,53 +65,68 @@ impl World<'_> {
         for id in keys.due(self.now) {
             let mut next = keys.begin(id, self.now);
             while let Some(fetch) = next.take() {
-                if let Fetched::Next(fetch) = keys.fetched(fetch.id, self.answer(&fetch), self.now) {
+                let reply = self.answer(&fetch.request, fetch.timeout).map_err(|error| format!("{error:?}"));
+                if let Fetched::Next(fetch) = keys.fetched(fetch.id, reply, self.now) {
                     next = Some(fetch);
                 }
             }
         }
     }
 
-    fn answer(&self, fetch: &Fetch) -> Result<FetchResponse, String> {
-        let service = self.prepared.services.get(&fetch.authority);
-        let Some(service) = service.filter(|service| !service.down) else {
-            return Err("connection refused".to_owned());
+    /// What a server answers, without the time that it takes.
+    fn answer(&self, request: &HttpRequest, timeout: Duration) -> Result<HttpReply, CallError> {
+        let service = self.prepared.services.get(&request.authority);
+        let Some(service) = service.filter(|service| !service.down && !request.clusters.is_empty()) else {
+            return Err(CallError::Failed("connection refused".to_owned()));
         };
-        if fetch.clusters.is_empty() {
-            return Err("no cluster".to_owned());
-        }
-        let Some(reply) = service.reply(&fetch.path, self.request) else {
-            return Ok(FetchResponse { status: 404, cache_control: None, body: Vec::new() });
+        let Some(reply) = service.reply(&request.path, self.request) else {
+            return Ok(HttpReply { status: 404, ..HttpReply::default() });
         };
-        if Duration::from_millis(reply.delay) > fetch.timeout {
-            return Ok(FetchResponse { status: 504, cache_control: None, body: b"upstream request timeout".to_vec() });
+        if Duration::from_millis(reply.delay) > timeout {
+            return Err(CallError::Timeout);
         }
         let (status, headers, body) = reply.wire();
-        let cache_control = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("cache-control"));
-        Ok(FetchResponse { status, cache_control: cache_control.map(|(_, value)| value.clone()), body: body.into() })
+        if body.len() > request.max_response_bytes {
+            return Err(CallError::Failed("the answer is too long".to_owned()));
+        }
+        let headers = Headers::from_pairs(headers);
+        Ok(HttpReply { status, headers, body: body.into(), trailers: Headers::default() })
+    }
+
+    /// How long the answer to a call takes.
+    fn delay(&self, call: &Call) -> Duration {
+        let Question::Http(request) = &call.question else { return Duration::ZERO };
+        let service = self.prepared.services.get(&request.authority);
+        let reply = service.and_then(|service| service.reply(&request.path, self.request));
+        Duration::from_millis(reply.map_or(0, |reply| reply.delay)).min(call.timeout)
     }
 
     fn send(&self, case: &Case, request: &Request) -> Result<Outcome, String> {
         let snapshot = self.snapshot(case, request)?;
         let headers = snapshot.headers.clone();
         let (mut session, mut progress) = Session::start(Rc::clone(&self.policy), snapshot, self.now);
-        let mut waiting = Vec::new();
+        let mut waiting: Vec<(Timestamp, Call)> = Vec::new();
+        let mut now = self.now;
         loop {
             match progress {
                 Progress::Done(verdict) => return Ok(outcome(verdict, &headers)),
-                Progress::Pending(calls) => waiting.extend(calls),
+                Progress::Pending(calls) => {
+                    waiting.extend(calls.into_iter().map(|call| (now.after(self.delay(&call)), call)));
+                }
             }
-            if waiting.is_empty() {
-                return Err("the session waits, but for nothing".to_owned());
-            }
-            let call = waiting.remove(0);
+            // The answer that comes first; of those that come together, the one asked for first.
+            let first = waiting.iter().enumerate().min_by_key(|(index, (at, _))| (*at, *index)).map(|(index, _)| index);
+            let Some(first) = first else { return Err("the session waits, but for nothing".to_owned()) };
+            let (at, call) = waiting.remove(first);
+            now = at;
             let reply = match &call.question {
                 Question::RefreshKeys(_) => {
                     self.fetch_keys();
-                    Ok::<_, CallError>(Reply::KeysRefreshed)
+                    Ok(Reply::KeysRefreshed)
                 }
+                Question::Http(request) => self.answer(request, call.timeout).map(Reply::Http),
             };
-            progress = session.resume(call.id, reply, self.now);
+            progress = session.resume(call.id, reply, now);
         }
     }
 

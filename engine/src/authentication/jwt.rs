@@ -7,7 +7,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use sidegate_config::JwtSpec;
 
-use crate::call::{CallError, Question, Reply};
+use crate::call::CallError;
 use crate::compile::Compiler;
 use crate::credentials::Credentials;
 use crate::error::StepError;
@@ -98,7 +98,7 @@ impl Jwt {
     /// signature under a known `kid` does not, since anybody can make one.
     async fn verify(&self, token: &Token<'_>, cx: &Cx) -> Result<Proof, StepError> {
         let signed = token.signed()?;
-        let mut asked = Ok(Reply::KeysRefreshed);
+        let mut asked = Ok(());
         for _ in 0..=MAX_QUESTIONS {
             let keys = self.keys(cx)?;
             match signed.signer(&keys, cx.policy.verifier())? {
@@ -112,11 +112,11 @@ impl Jwt {
             if asked.is_err() || cx.policy.key_sets().want(self.key_set, cx.time) == Wanted::TooSoon {
                 break;
             }
-            asked = cx.call(Question::RefreshKeys(self.key_set), self.timeout).await;
+            asked = cx.refresh_keys(self.key_set, self.timeout).await;
         }
         let unknown = format!("no key for `kid` {} in keys fetched a moment ago", signed.kid_for_people());
         match asked {
-            Ok(Reply::KeysRefreshed) => Err(unsigned().because(unknown)),
+            Ok(()) => Err(unsigned().because(unknown)),
             Err(CallError::Timeout) => Err(no_refresh("no answer in time")),
             Err(CallError::Failed(why)) => Err(no_refresh(&why)),
         }

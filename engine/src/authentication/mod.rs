@@ -112,10 +112,11 @@ fn compile_rule(name: &str, spec: &AuthenticationSpec, compiler: &mut Compiler<'
     if anonymous.is_some() {
         methods.push(("IDENTITY_NOOP", Method::Anonymous(anonymous::Anonymous)));
     }
-    for (field, given) in
-        [("oauth2Introspection", oauth2_introspection), ("kubernetesTokenReview", kubernetes_token_review)]
-    {
-        if given.is_some() {
+    for (field, given) in [
+        ("oauth2Introspection", oauth2_introspection.is_some()),
+        ("kubernetesTokenReview", kubernetes_token_review.is_some()),
+    ] {
+        if given {
             compiler.at(field, |compiler| compiler.missing(field));
         }
     }

@@ -48,12 +48,15 @@ fn compile_rule(name: &str, spec: &AuthorizationSpec, compiler: &mut Compiler<'_
         kubernetes_subject_access_review,
         spicedb,
     } = spec;
-    let absent =
-        [("opa", opa), ("kubernetesSubjectAccessReview", kubernetes_subject_access_review), ("spicedb", spicedb)];
-    for (field, _) in absent.iter().filter(|(_, given)| given.is_some()) {
+    let absent = [
+        ("opa", opa.is_some()),
+        ("kubernetesSubjectAccessReview", kubernetes_subject_access_review.is_some()),
+        ("spicedb", spicedb.is_some()),
+    ];
+    for (field, _) in absent.iter().filter(|(_, given)| *given) {
         compiler.at(field, |compiler| compiler.missing(field));
     }
-    let given = absent.iter().map(|(_, given)| given.is_some()).chain([pattern_matching.is_some()]);
+    let given = absent.iter().map(|(_, given)| *given).chain([pattern_matching.is_some()]);
     if given.filter(|given| *given).count() != 1 {
         compiler.problem(
             "exactly one method is needed: `patternMatching`, `opa`, `kubernetesSubjectAccessReview` or `spicedb`",

@@ -7,7 +7,7 @@
 //!     keys.adopt(id, shared data of keys.share_key(id), now)   // another worker may have been faster: no longer due
 //!     if still due, and the lease is ours:
 //!         fetch = keys.begin(id, now)                // from now on it is under way, until its deadline
-//!         dispatch fetch to the first of fetch.clusters that takes it; none: keys.fetched(fetch.id, Err(why), now)
+//!         dispatch fetch to the first of fetch.request.clusters that takes it; none: keys.fetched(fetch.id, Err(why), now)
 //!     else: keys.leave(id, now)                      // another worker has the lease; look again in a moment
 //! for each reply:
 //!     match keys.fetched(id, reply, now):
@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use sidegate_config::{Problem, Upstream};
 
+use crate::call::{HttpReply, HttpRequest};
 use crate::crypto::Algorithm;
 use crate::time::Timestamp;
 
@@ -79,27 +80,10 @@ pub struct Source {
 pub struct Fetch {
     /// To be given back with the outcome.
     pub id: FetchId,
-    /// `http` or `https`.
-    pub scheme: &'static str,
-    /// Host, with the port if it is not the scheme's own; the value of `:authority`.
-    pub authority: String,
-    /// Path with query; the value of `:path`.
-    pub path: String,
-    /// Names of the Envoy clusters that may carry it, to be tried in order until one takes it.
-    pub clusters: Vec<String>,
+    /// What is sent.
+    pub request: HttpRequest,
     /// How long it may take; never zero.
     pub timeout: Duration,
-}
-
-/// An answer to a [`Fetch`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FetchResponse {
-    /// HTTP status.
-    pub status: u16,
-    /// All `cache-control` headers, joined by commas.
-    pub cache_control: Option<String>,
-    /// Body. Too much of it is refused.
-    pub body: Vec<u8>,
 }
 
 /// What comes after the outcome of a fetch.
@@ -241,7 +225,7 @@ impl KeySets {
     }
 
     /// Takes the outcome of a fetch; `Err` says why there was no answer, without secrets.
-    pub fn fetched(&self, id: FetchId, outcome: Result<FetchResponse, String>, now: Timestamp) -> Fetched {
+    pub fn fetched(&self, id: FetchId, outcome: Result<HttpReply, String>, now: Timestamp) -> Fetched {
         self.with(id.key_set, |set| set.fetched(id.serial, outcome, &self.upstreams, now, &self.jitter))
             .unwrap_or(Fetched::Stale)
     }

@@ -8,7 +8,8 @@ use super::jitter::Jitter;
 use super::jwks::{self, Key, Keys};
 use super::publication::Facts;
 use super::url::{Upstreams, Url};
-use super::{Adopted, Fetch, FetchId, FetchResponse, Fetched, KeySet, KeySetId, Location, Source, Status, Wanted};
+use super::{Adopted, Fetch, FetchId, Fetched, KeySet, KeySetId, Location, Source, Status, Wanted};
+use crate::call::{HttpReply, HttpRequest};
 use crate::crypto::Algorithm;
 use crate::time::Timestamp;
 
@@ -140,10 +141,17 @@ impl Refresh {
         };
         Fetch {
             id: FetchId { key_set: self.id, serial: self.serial },
-            scheme: url.scheme,
-            authority: url.authority(),
-            path: url.path.clone(),
-            clusters: upstreams.clusters(url),
+            request: HttpRequest {
+                method: "GET".to_owned(),
+                scheme: url.scheme,
+                authority: url.authority(),
+                path: url.path.clone(),
+                clusters: upstreams.clusters(url),
+                headers: vec![("accept".to_owned(), "application/json".to_owned())],
+                body: Vec::new(),
+                max_response_bytes: jwks::MAX_BYTES,
+                share: None,
+            },
             timeout,
         }
     }
@@ -157,7 +165,7 @@ impl Refresh {
     pub fn fetched(
         &mut self,
         serial: u32,
-        outcome: Result<FetchResponse, String>,
+        outcome: Result<HttpReply, String>,
         upstreams: &Upstreams,
         now: Timestamp,
         jitter: &Jitter,
@@ -174,16 +182,16 @@ impl Refresh {
         taken.unwrap_or_else(|reason| self.failed(reason, now, jitter))
     }
 
-    fn discovered(&mut self, response: &FetchResponse) -> Result<(), String> {
+    fn discovered(&mut self, response: &HttpReply) -> Result<(), String> {
         if let Location::Issuer(issuer) = &self.source.location {
             self.discovery = Some(discovery::parse(body(response)?, issuer)?);
         }
         Ok(())
     }
 
-    fn loaded(&mut self, response: FetchResponse, now: Timestamp, jitter: &Jitter) -> Result<(), String> {
+    fn loaded(&mut self, response: HttpReply, now: Timestamp, jitter: &Jitter) -> Result<(), String> {
         let keys = jwks::parse(body(&response)?)?;
-        let stated = response.cache_control.as_deref().and_then(max_age);
+        let stated = response.headers.text("cache-control").and_then(|text| max_age(&text));
         let stated = stated.map_or(INTERVAL, |age| age.clamp(MIN_INTERVAL, MAX_INTERVAL));
         let interval = self.source.ttl.unwrap_or(stated);
         self.keep(keys, response.body, interval, now, jitter);
@@ -286,7 +294,7 @@ impl Refresh {
 }
 
 /// The body of a good answer. A redirect is none: its target may be anywhere.
-fn body(response: &FetchResponse) -> Result<&[u8], String> {
+fn body(response: &HttpReply) -> Result<&[u8], String> {
     match response.status {
         200 => Ok(&response.body),
         status => Err(format!("the answer has status {status}")),

@@ -134,6 +134,7 @@ pub static ROOT: Node = Object(&[
             ("metadata", Node::Results(|auth| &auth.metadata)),
             ("authorization", Node::Results(|auth| &auth.authorization)),
             ("response", Node::Results(|auth| &auth.response)),
+            ("callbacks", Node::Results(|auth| &auth.callbacks)),
         ]),
     ),
 ]);

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use sidegate_engine::Timestamp;
 use sidegate_engine::crypto::{Algorithm, PublicKey, RustCrypto, Verifier as _, ecdsa_from_der, ecdsa_to_der};
 use sidegate_engine::keys::url::Url;
-use sidegate_engine::keys::{FetchResponse, Fetched, KeySetId, KeySets, KeySetsBuilder, Location, Source};
+use sidegate_engine::keys::{Fetched, KeySetId, KeySets, KeySetsBuilder, Location, Source};
 use sidegate_engine::token::Token;
+use sidegate_engine::{Headers, HttpReply, Timestamp};
 
 use crate::signing::{Seed, encode, jwk, set, sign, with};
 
@@ -54,7 +54,8 @@ fn sets(location: Location) -> KeySets {
 fn answer(sets: &KeySets, status: u16, cache_control: Option<String>, body: Vec<u8>) -> Fetched {
     let now = Timestamp::from_secs(1);
     let fetch = sets.begin(FIRST, now).unwrap();
-    sets.fetched(fetch.id, Ok(FetchResponse { status, cache_control, body }), now)
+    let headers = Headers::from_pairs(cache_control.map(|value| ("cache-control", value)));
+    sets.fetched(fetch.id, Ok(HttpReply { status, headers, body, ..HttpReply::default() }), now)
 }
 
 proptest! {

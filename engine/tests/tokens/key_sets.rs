@@ -2,11 +2,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sidegate_config::Upstream;
-use sidegate_engine::Timestamp;
 use sidegate_engine::crypto::Algorithm;
-use sidegate_engine::keys::{
-    Adopted, Fetch, FetchResponse, Fetched, KeySetId, KeySets, KeySetsBuilder, Location, Source, Wanted,
-};
+use sidegate_engine::keys::{Adopted, Fetch, Fetched, KeySetId, KeySets, KeySetsBuilder, Location, Source, Wanted};
+use sidegate_engine::{Headers, HttpReply, Timestamp};
 
 use crate::signing::{Seed, jwk, set, with};
 
@@ -47,12 +45,17 @@ fn by_issuer() -> KeySets {
     build(&[source(Location::Issuer(ISSUER.to_owned()))])
 }
 
-fn answer(body: Vec<u8>) -> Result<FetchResponse, String> {
-    Ok(FetchResponse { status: 200, cache_control: None, body })
+fn answer(body: Vec<u8>) -> Result<HttpReply, String> {
+    Ok(HttpReply { status: 200, body, ..HttpReply::default() })
 }
 
-fn cached(body: Vec<u8>, cache_control: &str) -> Result<FetchResponse, String> {
-    Ok(FetchResponse { status: 200, cache_control: Some(cache_control.to_owned()), body })
+fn cached(body: Vec<u8>, cache_control: &str) -> Result<HttpReply, String> {
+    Ok(HttpReply {
+        status: 200,
+        headers: Headers::from_pairs([("cache-control", cache_control)]),
+        body,
+        ..HttpReply::default()
+    })
 }
 
 fn keys(seeds: &[u8]) -> Vec<u8> {
@@ -73,7 +76,7 @@ fn begin(sets: &KeySets, now: Timestamp) -> Fetch {
 
 fn load(sets: &KeySets, body: Vec<u8>, now: Timestamp) {
     let mut fetch = begin(sets, now);
-    if fetch.path.ends_with("/openid-configuration") {
+    if fetch.request.path.ends_with("/openid-configuration") {
         let Fetched::Next(next) = sets.fetched(fetch.id, answer(discovery()), now) else { panic!() };
         fetch = next;
     }
@@ -99,10 +102,10 @@ fn a_key_set_is_fetched_at_once() {
     assert!(sets.current(FIRST).is_none());
     let fetch = begin(&sets, at(0));
     assert_eq!(
-        (fetch.scheme, fetch.authority.as_str(), fetch.path.as_str()),
+        (fetch.request.scheme, fetch.request.authority.as_str(), fetch.request.path.as_str()),
         ("https", "keys.example.com", "/jwks?v=1")
     );
-    assert_eq!((fetch.clusters, fetch.timeout), (vec!["keys".to_owned()], Duration::from_secs(5)));
+    assert_eq!((fetch.request.clusters, fetch.timeout), (vec!["keys".to_owned()], Duration::from_secs(5)));
     assert_eq!(sets.due(at(0)), []);
     assert_eq!(sets.begin(FIRST, at(0)), None, "one at a time");
     assert_eq!(sets.fetched(fetch.id, answer(keys(&[1])), at(1)), Fetched::Done);
@@ -118,11 +121,11 @@ fn a_key_set_is_fetched_at_once() {
 fn discovery_leads_to_the_key_set() {
     let sets = by_issuer();
     let first = begin(&sets, at(0));
-    assert_eq!(first.path, "/realms/a/.well-known/openid-configuration");
-    assert_eq!(first.clusters, ["outbound|443||idp.example.com", "idp.example.com:443", "idp.example.com"]);
+    assert_eq!(first.request.path, "/realms/a/.well-known/openid-configuration");
+    assert_eq!(first.request.clusters, ["outbound|443||idp.example.com", "idp.example.com:443", "idp.example.com"]);
     let Fetched::Next(second) = sets.fetched(first.id, answer(discovery()), at(1)) else { panic!() };
-    assert_eq!((second.authority.as_str(), second.path.as_str()), ("keys.example.com", "/a"));
-    assert_eq!(second.clusters, ["keys"]);
+    assert_eq!((second.request.authority.as_str(), second.request.path.as_str()), ("keys.example.com", "/a"));
+    assert_eq!(second.request.clusters, ["keys"]);
     assert_eq!(sets.due(at(1)), [], "the second is under way");
     assert_eq!(sets.fetched(first.id, answer(discovery()), at(1)), Fetched::Stale);
     assert_eq!(sets.fetched(second.id, answer(keys(&[1])), at(2)), Fetched::Done);
@@ -135,9 +138,9 @@ fn a_refresh_of_an_issuer_begins_with_discovery_and_an_unknown_key_with_the_keys
     load(&sets, keys(&[1]), at(0));
     assert_eq!(sets.want(FIRST, at(20)), Wanted::Wait);
     let wanted = begin(&sets, at(20));
-    assert_eq!(wanted.path, "/a");
+    assert_eq!(wanted.request.path, "/a");
     assert_eq!(sets.fetched(wanted.id, answer(keys(&[1])), at(20)), Fetched::Done);
-    assert!(begin(&sets, at(1000)).path.ends_with("/openid-configuration"));
+    assert!(begin(&sets, at(1000)).request.path.ends_with("/openid-configuration"));
 }
 
 #[test]
@@ -170,7 +173,7 @@ fn only_200_is_an_answer() {
     for status in [0, 201, 204, 301, 302, 304, 401, 404, 500, 503, 504] {
         let sets = by_url();
         let fetch = begin(&sets, at(0));
-        let response = FetchResponse { status, cache_control: None, body: keys(&[1]) };
+        let response = HttpReply { status, body: keys(&[1]), ..HttpReply::default() };
         let outcome = sets.fetched(fetch.id, Ok(response), at(0));
         assert_eq!(outcome, Fetched::Failed(format!("the answer has status {status}")));
     }

@@ -2,9 +2,10 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 use sidegate_engine::crypto::{Algorithm, PublicKey, RustCrypto, Verifier};
-use sidegate_engine::keys::{Adopted, FetchResponse, Fetched, KeySetId};
+use sidegate_engine::keys::{Adopted, Fetched, KeySetId};
 use sidegate_engine::{
-    Call, CallError, Decision, DenialStatus, Headers, Policy, Progress, Question, Reply, Request, Session, Timestamp,
+    Call, CallError, Decision, DenialStatus, Headers, HttpReply, Policy, Progress, Question, Reply, Request, Session,
+    Timestamp,
 };
 
 use crate::signing::{Seed, encode, jwk, set, token, with};
@@ -48,7 +49,7 @@ impl World {
         let sets = self.policy.key_sets();
         assert_eq!(sets.due(self.at()), [FIRST]);
         let mut fetch = sets.begin(FIRST, self.at()).unwrap();
-        if fetch.path.ends_with("/openid-configuration") {
+        if fetch.request.path.ends_with("/openid-configuration") {
             let discovery = json!({"issuer": ISSUER, "jwks_uri": JWKS_URL,
                 "id_token_signing_alg_values_supported": ["RS256", "ES256", "HS256"]});
             let fetched = sets.fetched(fetch.id, ok(discovery.to_string().into_bytes()), self.at());
@@ -89,8 +90,8 @@ fn configuration(jwt: &Value, options: &Value) -> Vec<u8> {
     document.to_string().into_bytes()
 }
 
-fn ok(body: Vec<u8>) -> Result<FetchResponse, String> {
-    Ok(FetchResponse { status: 200, cache_control: None, body })
+fn ok(body: Vec<u8>) -> Result<HttpReply, String> {
+    Ok(HttpReply { status: 200, body, ..HttpReply::default() })
 }
 
 fn outcome(progress: Progress) -> Outcome {
