@@ -67,6 +67,12 @@ pub struct Options {
     pub plain_header_format: PlainHeaderFormat,
     /// Milliseconds that all of a request's calls together may take; then 503. Default 10000.
     pub timeout: Option<u64>,
+    /// That Envoy's plugin configuration has `allow_on_headers_stop_iteration: true`, without which the filter cannot
+    /// wait for a request's body. Default false: AuthConfigs that read the body are refused.
+    #[serde(default)]
+    pub allow_on_headers_stop_iteration: bool,
+    /// Bytes that a body may have which an AuthConfig reads; a request with a longer one is denied with 413. Default 8192.
+    pub max_request_bytes: Option<usize>,
     /// When callbacks are sent.
     #[serde(default)]
     pub callbacks: CallbackOrder,

@@ -29,6 +29,11 @@ pub enum Question {
     RefreshKeys(KeySetId),
     /// Send a request to a server.
     Http(HttpRequest),
+    /// Wait for the whole body of the request that is decided, and show it.
+    Body {
+        /// A longer body is not shown; the answer is [`CallError::TooLong`].
+        max_bytes: usize,
+    },
 }
 
 /// A request to a server, by way of one of Envoy's clusters.
@@ -89,6 +94,19 @@ pub enum Reply {
     KeysRefreshed,
     /// To [`Question::Http`].
     Http(HttpReply),
+    /// To [`Question::Body`].
+    Body(Body),
+}
+
+/// The body of a request; empty if it has none.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Body(pub Vec<u8>);
+
+impl fmt::Debug for Body {
+    /// Without the bytes: they may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
 }
 
 /// Why there is no answer.
@@ -96,6 +114,8 @@ pub enum Reply {
 pub enum CallError {
     /// It did not come in time.
     Timeout,
+    /// There is more of it than the question allows.
+    TooLong,
     /// It could not be asked, or what came was no answer; why, without secrets.
     Failed(String),
 }

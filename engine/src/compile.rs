@@ -95,6 +95,20 @@ impl<'a> Compiler<'a> {
 
     /// Notes that the AuthConfig reads an attribute.
     pub fn need(&mut self, attribute: Attribute) {
-        self.needs.add(attribute);
+        let mut needs = Needs::default();
+        needs.add(attribute);
+        self.need_all(needs);
+    }
+
+    /// Notes that the AuthConfig reads these attributes.
+    pub fn need_all(&mut self, needs: Needs) {
+        if needs.has(Attribute::Body) && !self.options.allow_on_headers_stop_iteration {
+            self.problem(
+                "reads the request's body, for which Envoy must let the filter wait: set \
+                 `allow_on_headers_stop_iteration: true` beside the plugin's configuration in Envoy, and then \
+                 `options.allowOnHeadersStopIteration: true` in the `PluginConfig`",
+            );
+        }
+        self.needs.extend(needs);
     }
 }

@@ -46,7 +46,7 @@ pub mod trace;
 pub mod verdict;
 pub mod view;
 
-pub use call::{Call, CallError, CallId, HttpReply, HttpRequest, Question, Reply};
+pub use call::{Body, Call, CallError, CallId, HttpReply, HttpRequest, Question, Reply};
 pub use policy::Policy;
 pub use request::{Attribute, Attributes, Headers, Needs, Request};
 pub use session::{Cx, FollowUp, Following, Progress, Session};

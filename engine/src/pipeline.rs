@@ -4,8 +4,10 @@ use std::rc::Rc;
 
 use sidegate_config::{AuthConfigWhenError, CallbackOrder};
 
+use crate::call::CallError;
 use crate::expression::condition::Held;
 use crate::policy::AuthConfig;
+use crate::request::Attribute;
 use crate::response::denial::{self, Denial};
 use crate::session::Cx;
 use crate::trace::{Outcome, Stage, StepRecord};
@@ -21,6 +23,8 @@ pub async fn decide(cx: &Cx) -> Verdict {
     let decision = if let Some(header) = rerouting_header(cx) {
         let reason = format!("the header `{header}` is not for clients: it may have chosen the route");
         Decision::Deny(denial::standard(Denial::new(DenialStatus::PermissionDenied, reason)))
+    } else if let Err(denial) = body(policy, cx).await {
+        Decision::Deny(denial::standard(denial))
     } else if applies(policy, cx) {
         let decision = match run(policy, cx).await {
             Ok(allowed) => Decision::Allow(allowed),
@@ -43,6 +47,22 @@ async fn run(policy: &AuthConfig, cx: &Cx) -> Result<Allowed, Denial> {
     metadata::gather(&policy.metadata, cx).await;
     let granted = authorization::all(&policy.authorization, identity, cx).await?;
     Ok(response::build(&policy.response, granted, cx).await)
+}
+
+/// Has the body at hand if an expression reads it.
+async fn body(policy: &AuthConfig, cx: &Cx) -> Result<(), Denial> {
+    if !policy.needs.has(Attribute::Body) {
+        return Ok(());
+    }
+    cx.read_body().await.map_err(|error| match error {
+        CallError::TooLong => {
+            let most = cx.policy.max_request_bytes();
+            Denial::new(DenialStatus::TooLarge, format!("the request's body has more than {most} bytes"))
+        }
+        CallError::Timeout | CallError::Failed(_) => {
+            Denial::new(DenialStatus::Unavailable, "the request's body cannot be read")
+        }
+    })
 }
 
 /// A header by which the client may have chosen the route that named this AuthConfig, and that will be taken out or

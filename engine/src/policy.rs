@@ -31,6 +31,9 @@ use crate::{authentication, authorization, callbacks, metadata, settings};
 /// Default of `options.timeout`.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Default of `options.maxRequestBytes`.
+const MAX_REQUEST_BYTES: usize = 8 << 10;
+
 /// Default of `options.tokenCacheSize`.
 const TOKENS: usize = 10_000;
 
@@ -206,6 +209,12 @@ impl Policy {
     #[must_use]
     pub fn verifier(&self) -> &dyn Verifier {
         self.verifier.as_ref()
+    }
+
+    /// Bytes that a body may have which is read.
+    #[must_use]
+    pub fn max_request_bytes(&self) -> usize {
+        self.options.max_request_bytes.unwrap_or(MAX_REQUEST_BYTES)
     }
 
     /// How long all calls of a request together may take.

@@ -1,7 +1,10 @@
 //! What is known of a request: the headers, and the attributes that the policy reads.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::ops::Range;
+
+use crate::call::Body;
 
 /// A request as it stood when its headers had arrived.
 #[derive(Debug, Clone, Default)]
@@ -10,6 +13,8 @@ pub struct Request {
     pub headers: Headers,
     /// The attributes that the policy said it needs.
     pub attributes: Attributes,
+    /// The body, once it was asked for.
+    pub body: OnceCell<Body>,
 }
 
 /// Something of a request that is not in its headers, and that costs a host call to read.
@@ -40,11 +45,13 @@ pub enum Attribute {
     Metadata,
     /// The key that `options.hostOverride` names.
     HostOverride,
+    /// The body, which the session asks for by [`crate::Question::Body`].
+    Body,
 }
 
 impl Attribute {
     /// All attributes, in the order of their bits in [`Needs`].
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::SourceAddress,
         Self::DestinationAddress,
         Self::Protocol,
@@ -57,6 +64,7 @@ impl Attribute {
         Self::RequestedServerName,
         Self::Metadata,
         Self::HostOverride,
+        Self::Body,
     ];
 }
 
@@ -73,6 +81,12 @@ impl Needs {
     /// Adds all of another set.
     pub fn extend(&mut self, other: Self) {
         self.0 |= other.0;
+    }
+
+    /// The set without an attribute.
+    #[must_use]
+    pub const fn without(self, attribute: Attribute) -> Self {
+        Self(self.0 & !(1 << attribute as u32))
     }
 
     /// Whether the attribute is in the set.

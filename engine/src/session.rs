@@ -166,7 +166,7 @@ impl Cx {
     pub async fn refresh_keys(&self, key_set: KeySetId, timeout: Duration) -> Result<(), CallError> {
         match self.ask(Question::RefreshKeys(key_set), timeout).await? {
             Reply::KeysRefreshed => Ok(()),
-            Reply::Http(_) => Err(CallError::unfit()),
+            Reply::Http(_) | Reply::Body(_) => Err(CallError::unfit()),
         }
     }
 
@@ -177,7 +177,20 @@ impl Cx {
     pub async fn http(&self, request: HttpRequest, timeout: Duration) -> Result<HttpReply, CallError> {
         match self.ask(Question::Http(request), timeout).await? {
             Reply::Http(reply) => Ok(reply),
-            Reply::KeysRefreshed => Err(CallError::unfit()),
+            Reply::KeysRefreshed | Reply::Body(_) => Err(CallError::unfit()),
+        }
+    }
+
+    /// Waits for the body of the request, and keeps it where expressions see it.
+    ///
+    /// # Errors
+    /// It did not come, or is too long.
+    pub(crate) async fn read_body(&self) -> Result<(), CallError> {
+        let question = Question::Body { max_bytes: self.policy.max_request_bytes() };
+        match self.ask(question, self.policy.timeout()).await? {
+            // A second body would be no body; the first one stands.
+            Reply::Body(body) => Ok(drop(self.request.body.set(body))),
+            Reply::KeysRefreshed | Reply::Http(_) => Err(CallError::unfit()),
         }
     }
 

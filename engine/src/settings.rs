@@ -44,6 +44,8 @@ impl Checker<'_> {
             dynamic_metadata_header,
             plain_header_format: _,
             timeout,
+            allow_on_headers_stop_iteration: _,
+            max_request_bytes: _,
             callbacks: _,
             token_cache_size: _,
         } = options;

@@ -74,6 +74,8 @@ pub enum DenialStatus {
     Unauthenticated,
     /// A rule said no.
     PermissionDenied,
+    /// The body that a rule reads is too long.
+    TooLarge,
     /// It could not be decided now.
     Unavailable,
 }
@@ -86,6 +88,7 @@ impl DenialStatus {
             Self::NotFound => 404,
             Self::Unauthenticated => 401,
             Self::PermissionDenied => 403,
+            Self::TooLarge => 413,
             Self::Unavailable => 503,
         }
     }
@@ -97,6 +100,7 @@ impl DenialStatus {
             Self::NotFound => "NOT_FOUND",
             Self::Unauthenticated => "UNAUTHENTICATED",
             Self::PermissionDenied => "PERMISSION_DENIED",
+            Self::TooLarge => "RESOURCE_EXHAUSTED",
             Self::Unavailable => "UNAVAILABLE",
         }
     }

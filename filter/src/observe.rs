@@ -80,6 +80,7 @@ impl Metrics {
             "NOT_FOUND" => "auth_server_response_status.status.NOT_FOUND",
             "UNAUTHENTICATED" => "auth_server_response_status.status.UNAUTHENTICATED",
             "PERMISSION_DENIED" => "auth_server_response_status.status.PERMISSION_DENIED",
+            "RESOURCE_EXHAUSTED" => "auth_server_response_status.status.RESOURCE_EXHAUSTED",
             _ => "auth_server_response_status.status.UNAVAILABLE",
         });
         let skipped = |step: &StepRecord| step.stage == Stage::Selection && step.outcome == Outcome::Skipped;
@@ -179,6 +180,7 @@ const fn decision(status: DenialStatus) -> &'static str {
         DenialStatus::NotFound => "not_found",
         DenialStatus::Unauthenticated => "unauthenticated",
         DenialStatus::PermissionDenied => "permission_denied",
+        DenialStatus::TooLarge => "too_large",
         DenialStatus::Unavailable => "unavailable",
     }
 }

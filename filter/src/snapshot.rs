@@ -38,7 +38,7 @@ pub fn host_override_path(policy: &Policy) -> Vec<u8> {
 }
 
 fn read(needs: Needs, known: Needs, host_override: &[u8], request: &mut Request) -> Result<(), HostError> {
-    for attribute in needs.iter().filter(|attribute| !known.has(*attribute)) {
+    for attribute in needs.without(Attribute::Body).iter().filter(|attribute| !known.has(*attribute)) {
         let value = match attribute {
             Attribute::HostOverride => host::property(host_override),
             _ => host::property(path(attribute)),
@@ -65,7 +65,7 @@ const fn path(attribute: Attribute) -> &'static [u8] {
         Attribute::PeerUriSan => b"connection\0uri_san_peer_certificate",
         Attribute::RequestedServerName => b"connection\0requested_server_name",
         Attribute::Metadata => b"metadata",
-        Attribute::HostOverride => b"",
+        Attribute::HostOverride | Attribute::Body => b"",
     }
 }
 

@@ -9,8 +9,8 @@ use serde_json::Value;
 use sidegate_engine::keys::Fetched;
 use sidegate_engine::policy::AuthConfig;
 use sidegate_engine::{
-    Attribute, Call, CallError, Decision, Headers, HttpReply, HttpRequest, Needs, Policy, Progress, Question, Reply,
-    Session, Timestamp, Verdict,
+    Attribute, Body, Call, CallError, Decision, Headers, HttpReply, HttpRequest, Needs, Policy, Progress, Question,
+    Reply, Session, Timestamp, Verdict,
 };
 
 use crate::case::{Case, HeaderValue, Request};
@@ -125,6 +125,10 @@ impl World<'_> {
                     Ok(Reply::KeysRefreshed)
                 }
                 Question::Http(request) => self.answer(request, call.timeout).map(Reply::Http),
+                Question::Body { max_bytes } => match request.body.clone().unwrap_or_default() {
+                    body if body.len() > *max_bytes => Err(CallError::TooLong),
+                    body => Ok(Reply::Body(Body(body.into()))),
+                },
             };
             progress = session.resume(call.id, reply, now);
         }

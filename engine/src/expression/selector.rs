@@ -33,7 +33,7 @@ impl Selector {
     pub fn compile(source: &str, compiler: &mut Compiler<'_>) -> Self {
         match Self::parse(source) {
             Ok((selector, needs)) => {
-                compiler.needs.extend(needs);
+                compiler.need_all(needs);
                 selector
             }
             Err(reason) => {

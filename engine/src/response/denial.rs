@@ -74,7 +74,7 @@ pub fn reply(response: &Response, denial: Denial, cx: &Cx) -> LocalReply {
     let DenyWith { code, message, headers, body } = match denial.status {
         DenialStatus::Unauthenticated => &response.unauthenticated,
         DenialStatus::PermissionDenied => &response.unauthorized,
-        DenialStatus::NotFound | DenialStatus::Unavailable => return standard(denial),
+        DenialStatus::NotFound | DenialStatus::TooLarge | DenialStatus::Unavailable => return standard(denial),
     };
     let view = cx.view();
     let text = |dynamic: &Dynamic| dynamic.text(&view).unwrap_or_default();

@@ -5,10 +5,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 use serde_json::{Map, Value};
 
 use super::{Auth, Results, View, metadata, target};
+use crate::call::Body;
 use crate::request::{Attribute, Needs};
 
 /// A node of the tree.
@@ -73,8 +76,9 @@ impl Node {
     pub fn needs(&self) -> Needs {
         let mut needs = Needs::default();
         match self {
+            // Who reads an object whole does not ask for the body by that: a request would have to wait for it.
             Self::Object(members) | Self::Optional(members) => {
-                members.iter().for_each(|(_, node)| needs.extend(node.needs()));
+                members.iter().for_each(|(_, node)| needs.extend(node.needs().without(Attribute::Body)));
             }
             Self::Value(_, attributes) => attributes.iter().for_each(|attribute| needs.add(*attribute)),
             Self::FilterMetadata => needs.add(Attribute::Metadata),
@@ -115,6 +119,8 @@ pub static ROOT: Node = Object(&[
             ("referer", Read(|view| text(view.header("referer")), &[])),
             ("user_agent", Read(|view| text(view.header("user-agent")), &[])),
             ("size", SIZE),
+            ("body", BODY),
+            ("raw_body", RAW_BODY),
             (
                 "grpc",
                 Optional(&[
@@ -156,6 +162,8 @@ const CONTEXT: Node = Object(&[
                     ("scheme", SCHEME),
                     ("protocol", PROTOCOL),
                     ("size", SIZE),
+                    ("body", BODY),
+                    ("raw_body", RAW_BODY),
                 ]),
             ),
         ]),
@@ -217,6 +225,8 @@ const HOST: Node = Read(|view| text(view.header(":authority").or_else(|| view.he
 const SCHEME: Node = Read(|view| text(view.header(":scheme")), &[]);
 const PROTOCOL: Node = Read(|view| attribute(view, Attribute::Protocol), &[Attribute::Protocol]);
 const SIZE: Node = Read(size, &[Attribute::Size]);
+const BODY: Node = Read(|view| text(Some(String::from_utf8_lossy(body(view)?))), &[Attribute::Body]);
+const RAW_BODY: Node = Read(|view| text(Some(STANDARD.encode(body(view)?).into())), &[Attribute::Body]);
 const PRINCIPAL: Node = Read(|view| attribute(view, Attribute::PeerUriSan), &[Attribute::PeerUriSan]);
 const SOURCE_ADDRESS: Node = Read(|view| ip(view, Attribute::SourceAddress), &[Attribute::SourceAddress]);
 const SOURCE_PORT: Node =
@@ -254,6 +264,10 @@ fn with_path<T>(view: &View, read: impl FnOnce(&str) -> Option<T>) -> Option<T> 
 fn size(view: &View) -> Option<Value> {
     let size: i64 = view.request.attributes.text(Attribute::Size)?.parse().ok()?;
     (size != 0).then(|| Value::from(size))
+}
+
+fn body(view: &View) -> Option<&[u8]> {
+    view.request.body.get().map(|Body(bytes)| bytes.as_slice())
 }
 
 fn grpc(view: &View) -> Option<(String, String)> {

@@ -92,7 +92,7 @@ mod tests {
         let mut attributes = Attributes::default();
         attributes.insert(Attribute::PeerCertificate, certificate.as_bytes().to_vec());
         let headers = Headers::from_pairs([(":authority", host), (":path", "/")]);
-        match Session::start(Rc::clone(policy), Request { headers, attributes }, now).1 {
+        match Session::start(Rc::clone(policy), Request { headers, attributes, ..Request::default() }, now).1 {
             Progress::Done(verdict) => match verdict.decision {
                 Decision::Allow(_) => Ok(()),
                 Decision::Deny(reply) => Err(reply.reason),

@@ -199,7 +199,7 @@ mod tests {
         for (attribute, value) in attributes {
             known.insert(*attribute, value.as_bytes().to_vec());
         }
-        Request { headers: Headers::from_pairs(headers.iter().copied()), attributes: known }
+        Request { headers: Headers::from_pairs(headers.iter().copied()), attributes: known, ..Request::default() }
     }
 
     #[test]

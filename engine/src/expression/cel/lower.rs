@@ -114,7 +114,7 @@ impl<'c, 'p> Lowering<'c, 'p> {
     fn needed(&mut self, names: Vec<String>) -> Path {
         let path = Path::new(names);
         if let Some(place) = path.place() {
-            self.compiler.needs.extend(place.needs());
+            self.compiler.need_all(place.needs());
         }
         path
     }

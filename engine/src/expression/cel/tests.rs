@@ -32,7 +32,7 @@ pub fn view() -> View {
         "off": false, "empty": "", "uni": "héllo wörld", "list0": [], "map0": {}
     });
     View {
-        request: Rc::new(Request { headers, attributes }),
+        request: Rc::new(Request { headers, attributes, ..Request::default() }),
         time: Timestamp::from_nanos(1_700_000_000_000_000_005),
         auth: Rc::new(Auth { identity: Some(Rc::new(identity)), ..Auth::default() }),
     }
