@@ -76,6 +76,8 @@ pub struct Options {
     /// When callbacks are sent.
     #[serde(default)]
     pub callbacks: CallbackOrder,
+    /// Bytes of results that each rule with a `cache` keeps, in each worker. Default 1048576.
+    pub evaluator_cache_size: Option<usize>,
     /// How many verified tokens, and as many client certificates, each worker remembers. 0: none. Default 10000.
     pub token_cache_size: Option<usize>,
 }

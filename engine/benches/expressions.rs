@@ -5,11 +5,9 @@ use std::rc::Rc;
 
 use criterion::{Criterion, criterion_main};
 use serde_json::json;
-use sidegate_engine::authentication::api_key;
-use sidegate_engine::compile::Compiler;
+use sidegate_engine::compile::{Compiler, Shared};
 use sidegate_engine::expression::cel::Program;
 use sidegate_engine::expression::selector::Selector;
-use sidegate_engine::keys::KeySetsBuilder;
 use sidegate_engine::resources::Resources;
 use sidegate_engine::view::{Auth, View};
 use sidegate_engine::{Headers, Request, Timestamp};
@@ -27,9 +25,8 @@ const PREDICATES: [(&str, &str); 7] = [
 fn compiled<T>(compile: impl FnOnce(&mut Compiler<'_>) -> T) -> T {
     let (patterns, resources, options) = (Default::default(), Resources::default(), Default::default());
     let mut problems = Vec::new();
-    let (key_sets, api_keys) = (&mut KeySetsBuilder::new(&[], &mut problems), &mut api_key::Shared::default());
-    let mut compiler =
-        Compiler::new(("default", "bench"), &patterns, &resources, &options, (key_sets, api_keys), &mut problems);
+    let shared = &mut Shared::default();
+    let mut compiler = Compiler::new(("default", "bench"), &patterns, &resources, &options, shared, &mut problems);
     let compiled = compile(&mut compiler);
     assert!(problems.is_empty(), "{problems:?}");
     compiled

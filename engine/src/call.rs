@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::keys::KeySetId;
 use crate::request::Headers;
 
@@ -57,6 +59,28 @@ pub struct HttpRequest {
     pub max_response_bytes: usize,
     /// Requests under way with the same value share one answer; they ask for the same.
     pub share: Option<[u8; 32]>,
+}
+
+impl HttpRequest {
+    /// Digest of everything that is sent, and of a key.
+    pub(crate) fn digest(&self, key: &[u8; 32]) -> [u8; 32] {
+        let Self { method, scheme, authority, path, clusters, headers, body, max_response_bytes: _, share: _ } = self;
+        let mut digest = Sha256::new().chain_update(key);
+        let mut add = |part: &[u8]| {
+            // Each part goes with its length, so that no two lists of parts look the same.
+            digest.update(part.len().to_be_bytes());
+            digest.update(part);
+        };
+        for part in [method, *scheme, authority, path].into_iter().chain(clusters.iter().map(String::as_str)) {
+            add(part.as_bytes());
+        }
+        for (name, value) in headers {
+            add(name.as_bytes());
+            add(value.as_bytes());
+        }
+        add(body);
+        digest.finalize().into()
+    }
 }
 
 impl fmt::Debug for HttpRequest {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::rc::Rc;
 
 use sidegate_config::{Options, PatternExpression, Problem};
 
@@ -9,6 +10,26 @@ use crate::authentication::api_key;
 use crate::keys::KeySetsBuilder;
 use crate::request::{Attribute, Needs};
 use crate::resources::Resources;
+use crate::url::Upstreams;
+
+/// What the compilers of all AuthConfigs share.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// Which Envoy cluster carries calls to which server.
+    pub upstreams: Rc<Upstreams>,
+    /// The key sets that rules asked for so far.
+    pub key_sets: KeySetsBuilder,
+    /// The API keys of each selector so far.
+    pub api_keys: api_key::Shared,
+}
+
+impl Shared {
+    /// Nothing asked for yet.
+    pub fn new(upstreams: Upstreams) -> Self {
+        let upstreams = Rc::new(upstreams);
+        Self { key_sets: KeySetsBuilder::new(Rc::clone(&upstreams)), upstreams, api_keys: BTreeMap::new() }
+    }
+}
 
 /// Compiles one AuthConfig. Problems are collected, not returned, so that all of them are reported at once: a function
 /// that finds one says so and goes on with a stand-in, which is never used since the configuration is refused.
@@ -24,10 +45,8 @@ pub struct Compiler<'a> {
     pub namespace: &'a str,
     /// Name of the AuthConfig.
     pub name: &'a str,
-    /// The key sets that rules asked for so far, of all AuthConfigs.
-    pub key_sets: &'a mut KeySetsBuilder,
-    /// The API keys of each selector so far, of all AuthConfigs.
-    pub api_keys: &'a mut api_key::Shared,
+    /// What all AuthConfigs share.
+    pub shared: &'a mut Shared,
     /// Attributes that the AuthConfig reads.
     pub needs: Needs,
     path: Vec<String>,
@@ -41,22 +60,11 @@ impl<'a> Compiler<'a> {
         patterns: &'a BTreeMap<String, Vec<PatternExpression>>,
         resources: &'a Resources,
         options: &'a Options,
-        (key_sets, api_keys): (&'a mut KeySetsBuilder, &'a mut api_key::Shared),
+        shared: &'a mut Shared,
         problems: &'a mut Vec<Problem>,
     ) -> Self {
         let path = vec!["spec".to_owned()];
-        Self {
-            resources,
-            options,
-            patterns,
-            namespace,
-            name,
-            key_sets,
-            api_keys,
-            needs: Needs::default(),
-            path,
-            problems,
-        }
+        Self { resources, options, patterns, namespace, name, shared, needs: Needs::default(), path, problems }
     }
 
     /// Runs `compile` one step deeper in the document: a field name, a map key, or an index as `[0]`.

@@ -75,6 +75,20 @@ impl Credentials {
         }
     }
 
+    /// The headers of a request that carries a credential, as [`Self::find`] finds it.
+    #[must_use]
+    pub fn carry(&self, credential: &str) -> Vec<(String, String)> {
+        let path = |path: String| (":path".to_owned(), path);
+        match self {
+            Self::AuthorizationHeader { prefix } => {
+                vec![path("/".to_owned()), ("authorization".to_owned(), format!("{prefix} {credential}"))]
+            }
+            Self::CustomHeader { lower, .. } => vec![path("/".to_owned()), (lower.clone(), credential.to_owned())],
+            Self::QueryString(name) => vec![path(format!("/?{name}={credential}"))],
+            Self::Cookie(name) => vec![path("/".to_owned()), ("cookie".to_owned(), format!("{name}={credential}"))],
+        }
+    }
+
     /// The credential of a request.
     ///
     /// # Errors

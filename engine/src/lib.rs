@@ -21,6 +21,7 @@
 
 pub mod authentication;
 pub mod authorization;
+pub mod cache;
 pub mod call;
 pub mod callbacks;
 pub mod compile;
@@ -32,6 +33,7 @@ pub mod expression;
 pub mod hosts;
 pub mod keys;
 pub mod metadata;
+pub mod outbound;
 mod pipeline;
 pub mod policy;
 pub mod request;
@@ -43,6 +45,7 @@ pub mod step;
 pub mod time;
 pub mod token;
 pub mod trace;
+pub mod url;
 pub mod verdict;
 pub mod view;
 

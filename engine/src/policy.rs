@@ -9,16 +9,16 @@ use sidegate_config::{
     self as config, AuthConfigWhenError, Broken, Document, Documents, HostOverride, Options, Problem,
 };
 
+use crate::authentication::Authentication;
 #[cfg(feature = "x509")]
 use crate::authentication::x509::CertificateMemory;
-use crate::authentication::{Authentication, api_key};
 use crate::authorization::Authorization;
 use crate::callbacks::Callback;
-use crate::compile::Compiler;
+use crate::compile::{Compiler, Shared};
 use crate::crypto::{RustCrypto, Verifier};
 use crate::expression::condition::{self, Condition};
 use crate::hosts::Hosts;
-use crate::keys::{KeySets, KeySetsBuilder};
+use crate::keys::KeySets;
 use crate::metadata::Metadata;
 use crate::request::{Attribute, Needs, Request};
 use crate::resources::Resources;
@@ -26,6 +26,7 @@ use crate::response::Response;
 use crate::response::owned::OwnedHeaders;
 use crate::step::Step;
 use crate::token::TokenMemory;
+use crate::url::Upstreams;
 use crate::{authentication, authorization, callbacks, metadata, settings};
 
 /// Default of `options.timeout`.
@@ -43,6 +44,7 @@ pub struct Policy {
     hosts: Hosts<Rc<AuthConfig>>,
     owned_headers: OwnedHeaders,
     options: Options,
+    upstreams: Rc<Upstreams>,
     key_sets: KeySets,
     verifier: Box<dyn Verifier>,
     tokens: TokenMemory,
@@ -109,13 +111,11 @@ impl Policy {
             }
         }
         let resources = Resources::new(secrets, &mut problems);
-        let mut key_sets = KeySetsBuilder::new(&settings.upstreams, &mut problems);
-        let mut api_keys = api_key::Shared::default();
+        let mut shared = Shared::new(Upstreams::compile(&settings.upstreams, &mut problems));
         let mut hosts = HostTable::default();
         let mut owned_headers = OwnedHeaders::default();
         for document in &auth_configs {
-            let shared = (&mut key_sets, &mut api_keys);
-            let compiled = AuthConfig::compile(document, &resources, &settings.options, shared, &mut problems);
+            let compiled = AuthConfig::compile(document, &resources, &settings.options, &mut shared, &mut problems);
             compiled.response.owned_headers().iter().for_each(|name| owned_headers.add(name));
             hosts.add(document, &Rc::new(compiled), &mut problems);
         }
@@ -126,7 +126,8 @@ impl Policy {
                 hosts: hosts.hosts,
                 owned_headers,
                 options,
-                key_sets: key_sets.build(),
+                upstreams: shared.upstreams,
+                key_sets: shared.key_sets.build(),
                 verifier: Box::new(RustCrypto),
                 tokens: TokenMemory::new(remembered),
                 #[cfg(feature = "x509")]
@@ -186,6 +187,12 @@ impl Policy {
         self.options.host_override.as_ref()
     }
 
+    /// Which Envoy cluster carries calls to which server.
+    #[must_use]
+    pub fn upstreams(&self) -> &Upstreams {
+        &self.upstreams
+    }
+
     /// The key sets, to be kept fresh by the root context.
     #[must_use]
     pub const fn key_sets(&self) -> &KeySets {
@@ -229,7 +236,7 @@ impl AuthConfig {
         document: &config::AuthConfig,
         resources: &Resources,
         options: &Options,
-        shared: (&mut KeySetsBuilder, &mut api_key::Shared),
+        shared: &mut Shared,
         problems: &mut Vec<Problem>,
     ) -> Self {
         let config::AuthConfig { api_version: _, kind: _, metadata, spec } = document;

@@ -15,6 +15,8 @@ pub struct Resources {
     secrets: Vec<DecodedSecret>,
     /// Positions in `secrets` by label, so that a selector looks at few of them.
     by_label: HashMap<(String, String), Vec<usize>>,
+    /// Positions in `secrets` by namespace and name.
+    by_name: BTreeMap<(String, String), usize>,
 }
 
 /// A Secret with its entries decoded.
@@ -55,7 +57,14 @@ impl Resources {
                 by_label.entry(label).or_default().push(index);
             }
         }
-        Self { secrets: decoded, by_label }
+        Self { secrets: decoded, by_label, by_name: named }
+    }
+
+    /// The Secret of a name.
+    #[must_use]
+    pub fn secret(&self, namespace: &str, name: &str) -> Option<&DecodedSecret> {
+        let position = self.by_name.get(&(namespace.to_owned(), name.to_owned()))?;
+        self.secrets.get(*position)
     }
 
     /// The Secrets of a namespace (`None`: of all) whose labels fit, in document order.

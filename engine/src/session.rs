@@ -1,6 +1,6 @@
 //! One request on its way to a verdict.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -14,7 +14,21 @@ use crate::time::Timestamp;
 use crate::trace::StepRecord;
 use crate::verdict::Verdict;
 use crate::view::{Auth, View};
-use crate::{callbacks, pipeline};
+use crate::{cache, callbacks, pipeline};
+
+/// Headers that tell the servers which request a call is made for: Envoy's id, W3C Trace Context and Baggage, and B3.
+const TRACE_CONTEXT: [&str; 10] = [
+    "x-request-id",
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "b3",
+    "x-b3-traceid",
+    "x-b3-spanid",
+    "x-b3-parentspanid",
+    "x-b3-sampled",
+    "x-b3-flags",
+];
 
 /// What happens next.
 #[derive(Debug)]
@@ -27,7 +41,7 @@ pub enum Progress {
 
 /// One request on its way to a verdict.
 pub struct Session {
-    cx: Rc<Cx>,
+    cx: Cx,
     task: Task<Verdict>,
     deadline: Timestamp,
 }
@@ -37,17 +51,10 @@ impl Session {
     #[must_use]
     pub fn start(policy: Rc<Policy>, request: Request, now: Timestamp) -> (Self, Progress) {
         let deadline = now.after(policy.timeout());
-        let cx = Rc::new(Cx {
-            policy,
-            request: Rc::new(request),
-            time: now,
-            auth: RefCell::default(),
-            calls: Calls::default(),
-            steps: RefCell::default(),
-            call_back: RefCell::default(),
-        });
+        let state = Rc::new(State { now: Cell::new(now), ..State::default() });
+        let cx = Cx { policy, request: Rc::new(request), time: now, state, share: None };
         let task = Task::new({
-            let cx = Rc::clone(&cx);
+            let cx = cx.clone();
             async move { pipeline::decide(&cx).await }
         });
         let mut session = Self { cx, task, deadline };
@@ -60,16 +67,17 @@ impl Session {
         if now > self.deadline {
             return Progress::Done(pipeline::timed_out(&self.cx));
         }
-        self.cx.calls.reply(id, reply);
+        self.cx.state.now.set(now);
+        self.cx.state.calls.reply(id, reply);
         self.advance()
     }
 
     /// What is still to be done once the verdict has been carried out; none if nothing is.
     #[must_use]
     pub fn follow_up(self, now: Timestamp) -> Option<(FollowUp, Following)> {
-        let policy = self.cx.call_back.take()?;
+        let policy = self.cx.state.call_back.take()?;
         let task = Task::new({
-            let cx = Rc::clone(&self.cx);
+            let cx = self.cx.clone();
             async move { callbacks::call_all(&policy.callbacks, &cx).await }
         });
         let mut follow_up = FollowUp { deadline: now.after(self.cx.policy.timeout()), cx: self.cx, task };
@@ -92,14 +100,14 @@ impl Session {
     fn advance(&mut self) -> Progress {
         match self.task.poll() {
             Poll::Ready(verdict) => Progress::Done(verdict),
-            Poll::Pending => Progress::Pending(self.cx.calls.take_unsent()),
+            Poll::Pending => Progress::Pending(self.cx.state.calls.take_unsent()),
         }
     }
 }
 
 /// What goes on after the verdict: callbacks, for which no request waits. It needs nothing of the request's stream.
 pub struct FollowUp {
-    cx: Rc<Cx>,
+    cx: Cx,
     task: Task<()>,
     deadline: Timestamp,
 }
@@ -119,20 +127,21 @@ impl FollowUp {
         if now > self.deadline {
             return Following::Done(self.cx.take_steps());
         }
-        self.cx.calls.reply(id, reply);
+        self.cx.state.now.set(now);
+        self.cx.state.calls.reply(id, reply);
         self.advance()
     }
 
     fn advance(&mut self) -> Following {
         match self.task.poll() {
             Poll::Ready(()) => Following::Done(self.cx.take_steps()),
-            Poll::Pending => Following::Pending(self.cx.calls.take_unsent()),
+            Poll::Pending => Following::Pending(self.cx.state.calls.take_unsent()),
         }
     }
 }
 
-/// What evaluators have at hand.
-#[derive(Debug)]
+/// What evaluators have at hand. Cheap to clone; clones see the same.
+#[derive(Debug, Clone)]
 pub struct Cx {
     /// The compiled configuration.
     pub policy: Rc<Policy>,
@@ -140,6 +149,15 @@ pub struct Cx {
     pub request: Rc<Request>,
     /// When the request came.
     pub time: Timestamp,
+    state: Rc<State>,
+    /// Key of the cache that the calls are made for.
+    share: Option<cache::Key>,
+}
+
+/// What changes while a request is decided.
+#[derive(Debug, Default)]
+struct State {
+    now: Cell<Timestamp>,
     auth: RefCell<Rc<Auth>>,
     calls: Calls,
     steps: RefCell<Vec<StepRecord>>,
@@ -148,15 +166,27 @@ pub struct Cx {
 }
 
 impl Cx {
+    /// The time of the latest event: the request's arrival, or a reply.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.state.now.get()
+    }
+
+    /// The same, for a rule whose result is kept under this key: who asks for the same at the same time shares its calls.
+    #[must_use]
+    pub fn sharing(&self, key: cache::Key) -> Self {
+        Self { share: Some(key), ..self.clone() }
+    }
+
     /// What expressions can see at this moment.
     #[must_use]
     pub fn view(&self) -> View {
-        View { request: Rc::clone(&self.request), time: self.time, auth: Rc::clone(&self.auth.borrow()) }
+        View { request: Rc::clone(&self.request), time: self.time, auth: Rc::clone(&self.state.auth.borrow()) }
     }
 
     /// Adds to the results that expressions can see.
     pub fn update(&self, change: impl FnOnce(&mut Auth)) {
-        change(Rc::make_mut(&mut self.auth.borrow_mut()));
+        change(Rc::make_mut(&mut self.state.auth.borrow_mut()));
     }
 
     /// Asks for newer keys, and waits until they are there.
@@ -170,11 +200,17 @@ impl Cx {
         }
     }
 
-    /// Sends a request, and waits for the answer.
+    /// Sends a request, and waits for the answer. The request's trace context and id go with it.
     ///
     /// # Errors
     /// There was none.
-    pub async fn http(&self, request: HttpRequest, timeout: Duration) -> Result<HttpReply, CallError> {
+    pub async fn http(&self, mut request: HttpRequest, timeout: Duration) -> Result<HttpReply, CallError> {
+        request.share = self.share.map(|key| request.digest(&key));
+        for name in TRACE_CONTEXT {
+            if let Some(value) = self.request.headers.text(name) {
+                request.headers.push((name.to_owned(), value.into_owned()));
+            }
+        }
         match self.ask(Question::Http(request), timeout).await? {
             Reply::Http(reply) => Ok(reply),
             Reply::KeysRefreshed | Reply::Body(_) => Err(CallError::unfit()),
@@ -189,27 +225,30 @@ impl Cx {
         let question = Question::Body { max_bytes: self.policy.max_request_bytes() };
         match self.ask(question, self.policy.timeout()).await? {
             // A second body would be no body; the first one stands.
-            Reply::Body(body) => Ok(drop(self.request.body.set(body))),
+            Reply::Body(body) => {
+                drop(self.request.body.set(body));
+                Ok(())
+            }
             Reply::KeysRefreshed | Reply::Http(_) => Err(CallError::unfit()),
         }
     }
 
     async fn ask(&self, question: Question, timeout: Duration) -> Result<Reply, CallError> {
-        self.calls.ask(question, timeout.min(self.policy.timeout())).await
+        self.state.calls.ask(question, timeout.min(self.policy.timeout())).await
     }
 
     /// Leaves the callbacks of an AuthConfig to the time after the verdict.
     pub(crate) fn call_back_later(&self, policy: &Rc<AuthConfig>) {
-        self.call_back.replace(Some(Rc::clone(policy)));
+        self.state.call_back.replace(Some(Rc::clone(policy)));
     }
 
     /// Notes what became of a step.
     pub fn record(&self, step: StepRecord) {
-        self.steps.borrow_mut().push(step);
+        self.state.steps.borrow_mut().push(step);
     }
 
     /// The notes so far, taken out.
     pub(crate) fn take_steps(&self) -> Vec<StepRecord> {
-        self.steps.take()
+        self.state.steps.take()
     }
 }

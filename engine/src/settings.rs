@@ -47,6 +47,7 @@ impl Checker<'_> {
             allow_on_headers_stop_iteration: _,
             max_request_bytes: _,
             callbacks: _,
+            evaluator_cache_size: _,
             token_cache_size: _,
         } = options;
         if let Some(host_override) = host_override {

@@ -1,14 +1,46 @@
 //! What every rule has in common: a name, a priority, conditions, and a record of what became of it.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
+use serde_json::Value;
 use sidegate_config::{CacheSpec, PatternExpressionOrRef, RuleWhenError};
 
+use crate::cache::Cache;
 use crate::compile::Compiler;
 use crate::error::{Refusal, StepError};
 use crate::expression::condition::{Condition, Held};
 use crate::session::Cx;
 use crate::trace::{Outcome, Stage, StepRecord};
+
+/// What a rule does: one of the methods of its stage.
+#[expect(async_fn_in_trait, reason = "nothing here crosses threads, so nobody needs to bound the futures")]
+pub trait Method {
+    /// Does it; the result may be kept in the rule's `cache`.
+    ///
+    /// # Errors
+    /// The policy says no, or it cannot be decided.
+    async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError>;
+
+    /// What is made of a result, kept or not, for this very request.
+    ///
+    /// # Errors
+    /// It cannot be.
+    fn finish(&self, value: Rc<Value>, _cx: &Cx) -> Result<Rc<Value>, StepError> {
+        Ok(value)
+    }
+
+    /// Whether a result may be kept in the rule's `cache`: not where to find out again costs nothing.
+    fn is_worth_keeping(&self) -> bool;
+
+    /// What the result depends on, whatever the key of the `cache` says: the credential of an identity.
+    ///
+    /// # Errors
+    /// There is none.
+    fn credential<'r>(&self, _cx: &'r Cx) -> Result<Option<Cow<'r, [u8]>>, StepError> {
+        Ok(None)
+    }
+}
 
 /// One rule: a method and what every rule has.
 #[derive(Debug)]
@@ -24,13 +56,14 @@ pub struct Step<M> {
     metrics: bool,
     when: Condition,
     when_error: RuleWhenError,
+    cache: Option<Cache>,
 }
 
 /// What became of a step.
 #[derive(Debug)]
-pub enum Ran<T> {
+pub enum Ran {
     /// It gave what was asked.
-    Ok(T),
+    Ok(Rc<Value>),
     /// Its conditions did not hold.
     Skipped,
     /// It did not.
@@ -52,7 +85,7 @@ pub struct Common<'a> {
     pub cache: Option<&'a CacheSpec>,
 }
 
-impl<M> Step<M> {
+impl<M: Method> Step<M> {
     /// Compiles what every rule has; `kind` is the method as upstream's `evaluator_type` label names it.
     pub fn compile(
         stage: Stage,
@@ -62,22 +95,21 @@ impl<M> Step<M> {
         compiler: &mut Compiler<'_>,
     ) -> Self {
         let Common { name, priority, metrics, when, cache } = common;
-        if cache.is_some() {
-            compiler.at("cache", |compiler| compiler.missing("cache"));
-        }
+        let cache = cache.map(|spec| compiler.at("cache", |compiler| Cache::compile(spec, compiler)));
         let when = compiler.at("when", |compiler| Condition::compile(when, compiler));
         let when_error = compiler.options.when_errors.rule;
-        Self { name: name.into(), priority, method, stage, kind, metrics, when, when_error }
+        Self { name: name.into(), priority, method, stage, kind, metrics, when, when_error, cache }
+    }
+
+    /// Where results are kept.
+    pub const fn cache(&self) -> Option<&Cache> {
+        self.cache.as_ref()
     }
 
     /// Runs the rule if its conditions hold, and records what became of it.
-    pub async fn run<'a, T>(
-        &'a self,
-        cx: &'a Cx,
-        evaluate: impl AsyncFnOnce(&'a M, &'a Cx) -> Result<T, StepError>,
-    ) -> Ran<T> {
+    pub async fn run(&self, cx: &Cx) -> Ran {
         let (ran, detail) = match (self.when.evaluate(&cx.view()), self.when_error) {
-            (Ok(Held::Yes), _) => match evaluate(&self.method, cx).await {
+            (Ok(Held::Yes), _) => match self.evaluate(cx).await.and_then(|value| self.method.finish(value, cx)) {
                 Ok(value) => (Ran::Ok(value), None),
                 Err(error) => {
                     let detail = match &error.detail {
@@ -108,6 +140,21 @@ impl<M> Step<M> {
             detail,
         });
         ran
+    }
+
+    /// Takes the result from the cache, or keeps it there.
+    async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
+        let Some(cache) = self.cache.as_ref().filter(|_| self.method.is_worth_keeping()) else {
+            return self.method.evaluate(cx).await;
+        };
+        let credential = self.method.credential(cx)?;
+        let Some(key) = cache.key(&cx.view(), credential.as_deref()) else { return self.method.evaluate(cx).await };
+        if let Some(kept) = cache.recall(&key, cx.now()) {
+            return Ok(kept);
+        }
+        let value = self.method.evaluate(&cx.sharing(key)).await?;
+        cache.keep(key, &value, cx.now());
+        Ok(value)
     }
 }
 

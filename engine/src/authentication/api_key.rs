@@ -33,15 +33,19 @@ impl ApiKey {
         compiler.at("selector", |compiler| check_selector(selector, compiler));
         let namespace = (!all_namespaces).then_some(compiler.namespace);
         let shared = (namespace.map(str::to_owned), selector.clone());
-        let identities = match compiler.api_keys.get(&shared) {
+        let identities = match compiler.shared.api_keys.get(&shared) {
             Some(identities) => Rc::clone(identities),
             None => {
                 let identities = Rc::new(identities(namespace, selector, compiler));
-                compiler.api_keys.insert(shared, Rc::clone(&identities));
+                compiler.shared.api_keys.insert(shared, Rc::clone(&identities));
                 identities
             }
         };
         Self { credentials, identities }
+    }
+
+    pub(super) const fn credentials(&self) -> &Credentials {
+        &self.credentials
     }
 
     pub(super) fn challenge(&self) -> &str {

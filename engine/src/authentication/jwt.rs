@@ -54,7 +54,7 @@ impl Jwt {
                 ("", String::new(), Location::Jwks("https://none.invalid".to_owned()))
             }
         };
-        let key_set = compiler.key_sets.add(Source { location, ttl, timeout }).unwrap_or_else(|reason| {
+        let key_set = compiler.shared.key_sets.add(Source { location, ttl, timeout }).unwrap_or_else(|reason| {
             compiler.at(field, |compiler| compiler.problem(format!("`{url}` {reason}")));
             KeySetId(u32::MAX)
         });
@@ -67,6 +67,10 @@ impl Jwt {
             issuer: issuer.clone(),
             audiences: audiences.clone(),
         }
+    }
+
+    pub(super) const fn credentials(&self) -> &Credentials {
+        &self.credentials
     }
 
     pub(super) fn challenge(&self) -> &str {

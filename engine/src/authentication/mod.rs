@@ -1,5 +1,6 @@
 //! Who is asking: one rule that proves an identity is enough.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -128,10 +129,34 @@ fn compile_rule(name: &str, spec: &AuthenticationSpec, compiler: &mut Compiler<'
     let challenge = method.challenge().to_owned();
     let common = Common { name, priority: *priority, metrics: *metrics, when, cache: cache.as_ref() };
     let rule = Authentication { method, extension, challenge };
-    Some(Step::compile(Stage::Authentication, kind, common, rule, compiler))
+    let step = Step::compile(Stage::Authentication, kind, common, rule, compiler);
+    if let (Some(cache), Some(credentials)) = (step.cache(), step.method.method.credentials())
+        && !cache.covers(credentials)
+    {
+        compiler.at("cache", |compiler| {
+            compiler.at("key", |compiler| {
+                compiler.problem(
+                    "the key does not depend on the credential, so one client would be taken for another: let it read \
+                     the credential from where `credentials` says that it is",
+                );
+            });
+        });
+    }
+    Some(step)
 }
 
 impl Method {
+    /// Where the credential is, for those that have one.
+    const fn credentials(&self) -> Option<&Credentials> {
+        match self {
+            Self::ApiKey(method) => Some(method.credentials()),
+            Self::Jwt(method) => Some(method.credentials()),
+            #[cfg(feature = "x509")]
+            Self::X509(_) => None,
+            Self::Plain(_) | Self::Anonymous(_) => None,
+        }
+    }
+
     fn challenge(&self) -> &str {
         match self {
             Self::ApiKey(method) => method.challenge(),
@@ -144,17 +169,32 @@ impl Method {
     }
 }
 
-impl Authentication {
+impl step::Method for Authentication {
     async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
-        let identity = match &self.method {
+        match &self.method {
             Method::ApiKey(method) => method.evaluate(cx).await,
             Method::Jwt(method) => method.evaluate(cx).await,
             #[cfg(feature = "x509")]
             Method::X509(method) => method.evaluate(cx).await,
             Method::Plain(method) => method.evaluate(cx).await,
             Method::Anonymous(method) => method.evaluate(cx).await,
-        }?;
+        }
+    }
+
+    fn finish(&self, identity: Rc<Value>, cx: &Cx) -> Result<Rc<Value>, StepError> {
         self.extension.apply(identity, cx)
+    }
+
+    fn credential<'r>(&self, cx: &'r Cx) -> Result<Option<Cow<'r, [u8]>>, StepError> {
+        self.method.credentials().map(|credentials| credentials.find(&cx.request)).transpose()
+    }
+
+    fn is_worth_keeping(&self) -> bool {
+        match &self.method {
+            Method::ApiKey(_) | Method::Jwt(_) | Method::Plain(_) | Method::Anonymous(_) => false,
+            #[cfg(feature = "x509")]
+            Method::X509(_) => false,
+        }
     }
 }
 
@@ -165,7 +205,7 @@ impl Authentication {
 pub async fn first_ok(rules: &[Step<Authentication>], cx: &Cx) -> Result<Identity, Denial> {
     let mut refusals: BTreeMap<Rc<str>, StepError> = BTreeMap::new();
     for group in step::groups(rules) {
-        let running = group.iter().map(|rule| async move { (rule, rule.run(cx, Authentication::evaluate).await) });
+        let running = group.iter().map(|rule| async move { (rule, rule.run(cx).await) });
         let first = exec::each(running, |(rule, ran)| match ran {
             Ran::Ok(identity) => ControlFlow::Break(identity),
             Ran::Skipped => ControlFlow::Continue(()),

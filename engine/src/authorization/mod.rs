@@ -13,7 +13,7 @@ use crate::error::{Refusal, StepError};
 use crate::exec;
 use crate::response::denial::Denial;
 use crate::session::Cx;
-use crate::step::{self, Common, Ran, Step};
+use crate::step::{self, Common, Method, Ran, Step};
 use crate::trace::Stage;
 use crate::verdict::DenialStatus;
 
@@ -69,10 +69,17 @@ fn compile_rule(name: &str, spec: &AuthorizationSpec, compiler: &mut Compiler<'_
     Some(Step::compile(Stage::Authorization, "AUTHORIZATION_JSON", common, rule, compiler))
 }
 
-impl Authorization {
-    async fn evaluate(&self, cx: &Cx) -> Result<Value, StepError> {
+impl Method for Authorization {
+    async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
         match self {
             Self::PatternMatching(method) => method.evaluate(cx).await,
+        }
+        .map(Rc::new)
+    }
+
+    fn is_worth_keeping(&self) -> bool {
+        match self {
+            Self::PatternMatching(_) => false,
         }
     }
 }
@@ -83,10 +90,10 @@ impl Authorization {
 /// A rule denied or could not decide; the rest is not asked.
 pub async fn all(rules: &[Step<Authorization>], _identity: Identity, cx: &Cx) -> Result<Granted, Denial> {
     for group in step::groups(rules) {
-        let running = group.iter().map(|rule| async move { (rule, rule.run(cx, Authorization::evaluate).await) });
+        let running = group.iter().map(|rule| async move { (rule, rule.run(cx).await) });
         let first = exec::each(running, |(rule, ran)| match ran {
             Ran::Ok(value) => {
-                cx.update(|auth| drop(auth.authorization.insert(Rc::clone(&rule.name), Rc::new(value))));
+                cx.update(|auth| drop(auth.authorization.insert(Rc::clone(&rule.name), value)));
                 ControlFlow::Continue(())
             }
             Ran::Skipped => ControlFlow::Continue(()),

@@ -11,7 +11,7 @@ use crate::compile::Compiler;
 use crate::error::StepError;
 use crate::exec;
 use crate::session::Cx;
-use crate::step::{self, Ran, Step};
+use crate::step::{self, Method, Ran, Step};
 
 /// One callback.
 #[derive(Debug)]
@@ -30,17 +30,20 @@ fn compile_rule(_name: &str, spec: &CallbackSpec, compiler: &mut Compiler<'_>) -
     None
 }
 
-impl Callback {
+impl Method for Callback {
     async fn evaluate(&self, _cx: &Cx) -> Result<Rc<Value>, StepError> {
         match *self {}
+    }
+
+    fn is_worth_keeping(&self) -> bool {
+        false
     }
 }
 
 /// Calls everybody: groups of equal priority one after another, in a group all at once.
 pub async fn call_all(callbacks: &[Step<Callback>], cx: &Cx) {
     for group in step::groups(callbacks) {
-        let running =
-            group.iter().map(|callback| async move { (callback, callback.run(cx, Callback::evaluate).await) });
+        let running = group.iter().map(|callback| async move { (callback, callback.run(cx).await) });
         let _: ControlFlow<()> = exec::each(running, |(callback, ran)| {
             if let Ran::Ok(value) = ran {
                 cx.update(|auth| drop(auth.callbacks.insert(Rc::clone(&callback.name), value)));

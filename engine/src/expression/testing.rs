@@ -4,9 +4,7 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-use crate::authentication::api_key;
-use crate::compile::Compiler;
-use crate::keys::KeySetsBuilder;
+use crate::compile::{Compiler, Shared};
 use crate::request::{Attribute, Attributes, Headers, Needs, Request};
 use crate::resources::Resources;
 use crate::time::Timestamp;
@@ -16,9 +14,9 @@ use crate::view::{Auth, View};
 pub fn compiled<T>(patterns: Value, compile: impl FnOnce(&mut Compiler<'_>) -> T) -> (T, Vec<String>, Needs) {
     let patterns = serde_json::from_value(patterns).unwrap();
     let (resources, options, mut problems) = (Resources::default(), Default::default(), Vec::new());
-    let (key_sets, api_keys) = (&mut KeySetsBuilder::new(&[], &mut problems), &mut api_key::Shared::default());
+    let shared = &mut Shared::default();
     let name = ("default", "test");
-    let mut compiler = Compiler::new(name, &patterns, &resources, &options, (key_sets, api_keys), &mut problems);
+    let mut compiler = Compiler::new(name, &patterns, &resources, &options, shared, &mut problems);
     let result = compile(&mut compiler);
     let needs = compiler.needs;
     (result, problems.iter().map(ToString::to_string).collect(), needs)

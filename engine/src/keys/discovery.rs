@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use super::jwks::MAX_BYTES;
-use super::url::Url;
 use crate::crypto::Algorithm;
+use crate::url::Url;
 
 /// What we need of a discovery document.
 #[derive(Debug, PartialEq, Eq)]

@@ -23,25 +23,22 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sidegate_config::{Problem, Upstream};
-
 use crate::call::{HttpReply, HttpRequest};
 use crate::crypto::Algorithm;
 use crate::time::Timestamp;
+use crate::url::Upstreams;
 
 mod discovery;
 mod jitter;
 mod jwks;
 mod publication;
 mod refresh;
-pub mod url;
 
 pub use jwks::Key;
 
 use jitter::Jitter;
 use publication::Secret;
 use refresh::Refresh;
-use url::Upstreams;
 
 /// Tells the key sets of one policy apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,6 +85,7 @@ pub struct Fetch {
 
 /// What comes after the outcome of a fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is taken apart at once")]
 #[must_use]
 pub enum Fetched {
     /// Another fetch, which is now under way.
@@ -144,17 +142,17 @@ pub struct KeySet {
 }
 
 /// Collects the key sets that rules ask for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct KeySetsBuilder {
-    upstreams: Upstreams,
+    upstreams: Rc<Upstreams>,
     ids: HashMap<Source, KeySetId>,
     sets: Vec<Refresh>,
 }
 
 impl KeySetsBuilder {
     /// Empty.
-    pub fn new(upstreams: &[Upstream], problems: &mut Vec<Problem>) -> Self {
-        Self { upstreams: Upstreams::compile(upstreams, problems), ids: HashMap::new(), sets: Vec::new() }
+    pub fn new(upstreams: Rc<Upstreams>) -> Self {
+        Self { upstreams, ids: HashMap::new(), sets: Vec::new() }
     }
 
     /// The key set for a source: a new one, or the one that is already there for the same.
@@ -182,7 +180,7 @@ impl KeySetsBuilder {
 /// The key sets of a policy. Shared by root context and streams of a worker.
 #[derive(Debug)]
 pub struct KeySets {
-    upstreams: Upstreams,
+    upstreams: Rc<Upstreams>,
     sets: RefCell<Vec<Refresh>>,
     jitter: Jitter,
     secret: Cell<Secret>,

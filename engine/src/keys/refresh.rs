@@ -7,11 +7,11 @@ use super::discovery::{self, Discovery};
 use super::jitter::Jitter;
 use super::jwks::{self, Key, Keys};
 use super::publication::Facts;
-use super::url::{Upstreams, Url};
 use super::{Adopted, Fetch, FetchId, Fetched, KeySet, KeySetId, Location, Source, Status, Wanted};
 use crate::call::{HttpReply, HttpRequest};
 use crate::crypto::Algorithm;
 use crate::time::Timestamp;
+use crate::url::{Upstreams, Url};
 
 /// Time between refreshes, if neither configuration nor server says another.
 const INTERVAL: Duration = Duration::from_secs(300);

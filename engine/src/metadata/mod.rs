@@ -11,7 +11,7 @@ use crate::compile::Compiler;
 use crate::error::StepError;
 use crate::exec;
 use crate::session::Cx;
-use crate::step::{self, Ran, Step};
+use crate::step::{self, Method, Ran, Step};
 
 /// One source.
 #[derive(Debug)]
@@ -36,16 +36,20 @@ fn compile_rule(_name: &str, spec: &MetadataSpec, compiler: &mut Compiler<'_>) -
     None
 }
 
-impl Metadata {
+impl Method for Metadata {
     async fn evaluate(&self, _cx: &Cx) -> Result<Rc<Value>, StepError> {
         match *self {}
+    }
+
+    fn is_worth_keeping(&self) -> bool {
+        true
     }
 }
 
 /// Asks every source: groups of equal priority one after another, in a group all at once.
 pub async fn gather(sources: &[Step<Metadata>], cx: &Cx) {
     for group in step::groups(sources) {
-        let running = group.iter().map(|source| async move { (source, source.run(cx, Metadata::evaluate).await) });
+        let running = group.iter().map(|source| async move { (source, source.run(cx).await) });
         let _: ControlFlow<()> = exec::each(running, |(source, ran)| {
             if let Ran::Ok(value) = ran {
                 cx.update(|auth| drop(auth.metadata.insert(Rc::clone(&source.name), value)));

@@ -135,14 +135,23 @@ fn compile_item(name: &str, spec: &SuccessItemSpec, target: Target, compiler: &m
     Some(Step::compile(Stage::Response, kind, common, Item { key, target, method }, compiler))
 }
 
-impl Item {
-    async fn evaluate(&self, cx: &Cx) -> Result<Value, StepError> {
+impl step::Method for Item {
+    async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
         match &self.method {
             Method::Plain(method) => method.evaluate(cx).await,
             Method::Json(method) => method.evaluate(cx).await,
         }
+        .map(Rc::new)
     }
 
+    fn is_worth_keeping(&self) -> bool {
+        match &self.method {
+            Method::Plain(_) | Method::Json(_) => false,
+        }
+    }
+}
+
+impl Item {
     /// The value as a header; `None` leaves the header out.
     fn header_value(&self, value: &Value, format: PlainHeaderFormat) -> Option<String> {
         let text = match &self.method {
@@ -158,7 +167,7 @@ pub async fn build(response: &Response, _granted: Granted, cx: &Cx) -> Allowed {
     let mut set_headers = Vec::new();
     let mut dynamic_metadata = Vec::new();
     for group in step::groups(&response.items) {
-        let running = group.iter().map(|item| async move { (item, item.run(cx, Item::evaluate).await) });
+        let running = group.iter().map(|item| async move { (item, item.run(cx).await) });
         let _: ControlFlow<()> = exec::each(running, |(item, ran)| {
             if let Ran::Ok(value) = ran {
                 let Item { key, target, .. } = &item.method;
@@ -167,9 +176,9 @@ pub async fn build(response: &Response, _granted: Granted, cx: &Cx) -> Allowed {
                         let text = item.method.header_value(&value, response.plain_header_format);
                         set_headers.extend(text.map(|text| (key.clone(), text)));
                     }
-                    Target::DynamicMetadata => dynamic_metadata.push((key.clone(), value.clone())),
+                    Target::DynamicMetadata => dynamic_metadata.push((key.clone(), Value::clone(&value))),
                 }
-                cx.update(|auth| drop(auth.response.insert(Rc::clone(&item.name), Rc::new(value))));
+                cx.update(|auth| drop(auth.response.insert(Rc::clone(&item.name), value)));
             }
             ControlFlow::Continue(())
         })

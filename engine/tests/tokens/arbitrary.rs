@@ -5,9 +5,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sidegate_engine::crypto::{Algorithm, PublicKey, RustCrypto, Verifier as _, ecdsa_from_der, ecdsa_to_der};
-use sidegate_engine::keys::url::Url;
 use sidegate_engine::keys::{Fetched, KeySetId, KeySets, KeySetsBuilder, Location, Source};
 use sidegate_engine::token::Token;
+use sidegate_engine::url::Url;
 use sidegate_engine::{Headers, HttpReply, Timestamp};
 
 use crate::signing::{Seed, encode, jwk, set, sign, with};
@@ -46,7 +46,7 @@ fn key() -> impl Strategy<Value = Value> {
 }
 
 fn sets(location: Location) -> KeySets {
-    let mut builder = KeySetsBuilder::new(&[], &mut Vec::new());
+    let mut builder = KeySetsBuilder::default();
     builder.add(Source { location, ttl: None, timeout: Duration::from_secs(5) }).unwrap();
     builder.build()
 }

@@ -1,3 +1,4 @@
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -5,6 +6,8 @@ use sidegate_config::Upstream;
 use sidegate_engine::crypto::Algorithm;
 use sidegate_engine::keys::{Adopted, Fetch, Fetched, KeySetId, KeySets, KeySetsBuilder, Location, Source, Wanted};
 use sidegate_engine::{Headers, HttpReply, Timestamp};
+
+use sidegate_engine::url::Upstreams;
 
 use crate::signing::{Seed, jwk, set, with};
 
@@ -27,7 +30,7 @@ fn source(location: Location) -> Source {
 fn build(sources: &[Source]) -> KeySets {
     let mut problems = Vec::new();
     let upstreams = [Upstream { url: "https://keys.example.com".to_owned(), cluster: "keys".to_owned() }];
-    let mut builder = KeySetsBuilder::new(&upstreams, &mut problems);
+    let mut builder = KeySetsBuilder::new(Rc::new(Upstreams::compile(&upstreams, &mut problems)));
     for source in sources {
         builder.add(source.clone()).unwrap();
     }
@@ -470,7 +473,7 @@ fn a_publication_from_the_future_is_refused() {
 
 #[test]
 fn rules_that_say_the_same_share_a_set() {
-    let mut builder = KeySetsBuilder::new(&[], &mut Vec::new());
+    let mut builder = KeySetsBuilder::default();
     let ids: Vec<_> = (0..1000).map(|_| builder.add(source(Location::Issuer(ISSUER.to_owned()))).unwrap()).collect();
     assert!(ids.iter().all(|id| *id == FIRST));
     let other = Source { ttl: Some(Duration::from_secs(60)), ..source(Location::Issuer(ISSUER.to_owned())) };

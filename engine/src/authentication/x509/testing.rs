@@ -11,8 +11,7 @@ use rcgen::{
 
 use sidegate_config::{LabelSelector, ObjectMeta, Options, Problem, Secret};
 
-use crate::compile::Compiler;
-use crate::keys::KeySetsBuilder;
+use crate::compile::{Compiler, Shared};
 use crate::resources::Resources;
 use crate::time::Timestamp;
 
@@ -153,9 +152,8 @@ pub fn compiled<T>(
     let trusted_forwarders = trusted_forwarders.iter().map(|it| (*it).to_owned()).collect();
     let options = Options { trusted_forwarders, ..Default::default() };
     let patterns = Default::default();
-    let (key_sets, api_keys) = (&mut KeySetsBuilder::new(&[], &mut problems), &mut Default::default());
-    let mut compiler =
-        Compiler::new(("ns", "name"), &patterns, &resources, &options, (key_sets, api_keys), &mut problems);
+    let shared = &mut Shared::default();
+    let mut compiler = Compiler::new(("ns", "name"), &patterns, &resources, &options, shared, &mut problems);
     let result = compile(&mut compiler);
     (result, problems)
 }

@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 use sidegate_config::Options;
 
 use super::Program;
-use crate::compile::Compiler;
-use crate::keys::KeySetsBuilder;
+use crate::compile::{Compiler, Shared};
 use crate::request::{Attribute, Attributes, Headers, Needs, Request};
 use crate::resources::Resources;
 use crate::time::Timestamp;
@@ -43,10 +42,8 @@ pub fn compiled(compile: impl FnOnce(&mut Compiler<'_>) -> Program) -> (Program,
     let mut problems = Vec::new();
     let resources = Resources::new([], &mut problems);
     let (patterns, options) = (BTreeMap::new(), Options::default());
-    let key_sets = &mut KeySetsBuilder::new(&[], &mut problems);
-    let api_keys = &mut Default::default();
-    let mut compiler =
-        Compiler::new(("ns", "name"), &patterns, &resources, &options, (key_sets, api_keys), &mut problems);
+    let shared = &mut Shared::default();
+    let mut compiler = Compiler::new(("ns", "name"), &patterns, &resources, &options, shared, &mut problems);
     let program = compile(&mut compiler);
     let needs = compiler.needs;
     (program, problems.into_iter().map(|problem| problem.message).collect(), needs)
