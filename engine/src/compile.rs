@@ -10,6 +10,7 @@ use crate::authentication::api_key;
 use crate::keys::KeySetsBuilder;
 use crate::request::{Attribute, Needs};
 use crate::resources::Resources;
+use crate::secret::Secret;
 use crate::url::Upstreams;
 
 /// What the compilers of all AuthConfigs share.
@@ -94,6 +95,27 @@ impl<'a> Compiler<'a> {
         });
         let document = format!("AuthConfig {}/{}", self.namespace, self.name);
         self.problems.push(Problem { document, path, message: message.into() });
+    }
+
+    /// An entry of a Secret of the AuthConfig's namespace, without the line end that editors leave; if it is not there, or
+    /// is no text, the problem is told.
+    pub fn secret(&mut self, name: &str, key: &str) -> Option<Secret> {
+        let namespace = self.namespace;
+        let Some(secret) = self.resources.secret(namespace, name) else {
+            self.problem(format!("there is no Secret `{namespace}/{name}` in the configuration"));
+            return None;
+        };
+        match secret.entry(key).map(|entry| str::from_utf8(entry.trim_ascii_end())) {
+            Some(Ok(text)) if !text.bytes().any(|byte| byte.is_ascii_control()) => Some(Secret::new(text)),
+            Some(_) => {
+                self.problem(format!("entry `{key}` of Secret `{namespace}/{name}` is not one line of text"));
+                None
+            }
+            None => {
+                self.problem(format!("Secret `{namespace}/{name}` has no entry `{key}`, or it is empty"));
+                None
+            }
+        }
     }
 
     /// Says that what stands here is not in this module.

@@ -39,6 +39,7 @@ pub mod policy;
 pub mod request;
 pub mod resources;
 pub mod response;
+pub mod secret;
 mod session;
 mod settings;
 pub mod step;
