@@ -73,6 +73,8 @@ pub struct Options {
     pub allow_on_headers_stop_iteration: bool,
     /// Bytes that a body may have which an AuthConfig reads; a request with a longer one is denied with 413. Default 8192.
     pub max_request_bytes: Option<usize>,
+    /// The Kubernetes API server, which `kubernetesTokenReview` and `kubernetesSubjectAccessReview` ask.
+    pub kubernetes: Option<KubernetesApi>,
     /// When callbacks are sent.
     #[serde(default)]
     pub callbacks: CallbackOrder,
@@ -80,6 +82,28 @@ pub struct Options {
     pub evaluator_cache_size: Option<usize>,
     /// How many verified tokens, and as many client certificates, each worker remembers. 0: none. Default 10000.
     pub token_cache_size: Option<usize>,
+}
+
+/// The Kubernetes API server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KubernetesApi {
+    /// Its URL. Default `https://kubernetes.default.svc`.
+    pub url: Option<String>,
+    /// The bearer token that it is asked with. Default: none; the Envoy cluster adds one.
+    pub token_ref: Option<NamespacedKeyRef>,
+}
+
+/// An entry of a Secret of any namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NamespacedKeyRef {
+    /// Namespace of the Secret. Default `default`.
+    pub namespace: Option<String>,
+    /// Name of the Secret.
+    pub name: String,
+    /// Name of the entry. Default `token`.
+    pub key: Option<String>,
 }
 
 /// When callbacks are sent.

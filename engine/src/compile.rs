@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::rc::Rc;
 
-use sidegate_config::{Options, PatternExpression, Problem};
+use sidegate_config::{Options, PatternExpression, Problem, Settings};
 
 use crate::authentication::api_key;
 use crate::keys::KeySetsBuilder;
+use crate::kubernetes::Kubernetes;
 use crate::request::{Attribute, Needs};
 use crate::resources::Resources;
 use crate::secret::Secret;
@@ -22,13 +23,20 @@ pub struct Shared {
     pub key_sets: KeySetsBuilder,
     /// The API keys of each selector so far.
     pub api_keys: api_key::Shared,
+    /// The Kubernetes API server; none if the options are wrong about it.
+    pub kubernetes: Option<Kubernetes>,
 }
 
 impl Shared {
     /// Nothing asked for yet.
-    pub fn new(upstreams: Upstreams) -> Self {
-        let upstreams = Rc::new(upstreams);
-        Self { key_sets: KeySetsBuilder::new(Rc::clone(&upstreams)), upstreams, api_keys: BTreeMap::new() }
+    pub fn new(settings: &Settings, resources: &Resources, problems: &mut Vec<Problem>) -> Self {
+        let upstreams = Rc::new(Upstreams::compile(&settings.upstreams, problems));
+        Self {
+            key_sets: KeySetsBuilder::new(Rc::clone(&upstreams)),
+            api_keys: BTreeMap::new(),
+            kubernetes: Kubernetes::compile(settings.options.kubernetes.as_ref(), resources, &upstreams, problems),
+            upstreams,
+        }
     }
 }
 
@@ -97,25 +105,9 @@ impl<'a> Compiler<'a> {
         self.problems.push(Problem { document, path, message: message.into() });
     }
 
-    /// An entry of a Secret of the AuthConfig's namespace, without the line end that editors leave; if it is not there, or
-    /// is no text, the problem is told.
+    /// An entry of a Secret of the AuthConfig's namespace; if it is not there, or is no text, the problem is told.
     pub fn secret(&mut self, name: &str, key: &str) -> Option<Secret> {
-        let namespace = self.namespace;
-        let Some(secret) = self.resources.secret(namespace, name) else {
-            self.problem(format!("there is no Secret `{namespace}/{name}` in the configuration"));
-            return None;
-        };
-        match secret.entry(key).map(|entry| str::from_utf8(entry.trim_ascii_end())) {
-            Some(Ok(text)) if !text.bytes().any(|byte| byte.is_ascii_control()) => Some(Secret::new(text)),
-            Some(_) => {
-                self.problem(format!("entry `{key}` of Secret `{namespace}/{name}` is not one line of text"));
-                None
-            }
-            None => {
-                self.problem(format!("Secret `{namespace}/{name}` has no entry `{key}`, or it is empty"));
-                None
-            }
-        }
+        self.resources.text(self.namespace, name, key).map_err(|message| self.problem(message)).ok()
     }
 
     /// Says that what stands here is not in this module.

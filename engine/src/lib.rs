@@ -32,6 +32,7 @@ mod exec;
 pub mod expression;
 pub mod hosts;
 pub mod keys;
+pub mod kubernetes;
 pub mod metadata;
 pub mod outbound;
 mod pipeline;

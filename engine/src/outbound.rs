@@ -6,7 +6,7 @@ use crate::call::{CallError, HttpReply, HttpRequest};
 use crate::compile::Compiler;
 use crate::error::StepError;
 use crate::session::Cx;
-use crate::url::Url;
+use crate::url::{Upstreams, Url};
 
 /// Default of every `timeout`, and what 0 means: Envoy would wait for ever.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,15 +34,24 @@ impl Endpoint {
     /// Compiles a URL; if it is none the problem goes to the compiler.
     pub fn compile(what: &'static str, url: &str, millis: Option<u64>, compiler: &mut Compiler<'_>) -> Option<Self> {
         match Url::parse(url) {
-            Ok(url) => {
-                let clusters = compiler.shared.upstreams.clusters(&url);
-                Some(Self { url, clusters, timeout: timeout(millis), what })
-            }
+            Ok(url) => Some(Self::new(what, url, &compiler.shared.upstreams, timeout(millis))),
             Err(reason) => {
                 compiler.problem(format!("`{url}` {reason}; write `https://host[:port]/path`"));
                 None
             }
         }
+    }
+
+    /// Of a URL that is one.
+    #[must_use]
+    pub fn new(what: &'static str, url: Url, upstreams: &Upstreams, timeout: Duration) -> Self {
+        Self { clusters: upstreams.clusters(&url), url, timeout, what }
+    }
+
+    /// The same, for answers that may take so many milliseconds.
+    #[must_use]
+    pub fn within(self, millis: Option<u64>) -> Self {
+        Self { timeout: timeout(millis), ..self }
     }
 
     /// The URL.

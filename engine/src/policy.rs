@@ -111,7 +111,7 @@ impl Policy {
             }
         }
         let resources = Resources::new(secrets, &mut problems);
-        let mut shared = Shared::new(Upstreams::compile(&settings.upstreams, &mut problems));
+        let mut shared = Shared::new(&settings, &resources, &mut problems);
         let mut hosts = HostTable::default();
         let mut owned_headers = OwnedHeaders::default();
         for document in &auth_configs {

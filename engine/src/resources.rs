@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sidegate_config::{LabelOperator, LabelSelector, LabelSelectorRequirement, Problem, Secret};
+use sidegate_config::{self as config, LabelOperator, LabelSelector, LabelSelectorRequirement, Problem};
 
 use crate::compile::Compiler;
+use crate::secret::Secret;
 
 /// The Secrets of a configuration.
 #[derive(Debug, Default)]
@@ -23,7 +24,7 @@ pub struct Resources {
 #[derive(Debug)]
 pub struct DecodedSecret {
     /// The document.
-    pub document: Secret,
+    pub document: config::Secret,
     entries: BTreeMap<String, Vec<u8>>,
 }
 
@@ -37,7 +38,7 @@ impl DecodedSecret {
 
 impl Resources {
     /// Decodes the entries of all Secrets; of two documents with the same name the later one stands.
-    pub fn new(secrets: impl IntoIterator<Item = Secret>, problems: &mut Vec<Problem>) -> Self {
+    pub fn new(secrets: impl IntoIterator<Item = config::Secret>, problems: &mut Vec<Problem>) -> Self {
         let mut named = BTreeMap::new();
         let mut decoded: Vec<DecodedSecret> = Vec::new();
         for document in secrets {
@@ -67,6 +68,21 @@ impl Resources {
         self.secrets.get(*position)
     }
 
+    /// The text of a Secret's entry, without the line end that editors leave.
+    ///
+    /// # Errors
+    /// It is not there, or is not one line of text; the message names it and not its value.
+    pub fn text(&self, namespace: &str, name: &str, key: &str) -> Result<Secret, String> {
+        let Some(secret) = self.secret(namespace, name) else {
+            return Err(format!("there is no Secret `{namespace}/{name}` in the configuration"));
+        };
+        match secret.entry(key).map(|entry| str::from_utf8(entry.trim_ascii_end())) {
+            Some(Ok(text)) if !text.bytes().any(|byte| byte.is_ascii_control()) => Ok(Secret::new(text)),
+            Some(_) => Err(format!("entry `{key}` of Secret `{namespace}/{name}` is not one line of text")),
+            None => Err(format!("Secret `{namespace}/{name}` has no entry `{key}`, or it is empty")),
+        }
+    }
+
     /// The Secrets of a namespace (`None`: of all) whose labels fit, in document order.
     pub fn secrets<'a>(
         &'a self,
@@ -88,7 +104,7 @@ impl Resources {
     }
 }
 
-fn entries(secret: &Secret, problems: &mut Vec<Problem>) -> BTreeMap<String, Vec<u8>> {
+fn entries(secret: &config::Secret, problems: &mut Vec<Problem>) -> BTreeMap<String, Vec<u8>> {
     let mut entries = BTreeMap::new();
     for (key, text) in &secret.data {
         match STANDARD.decode(text) {
@@ -145,7 +161,7 @@ pub fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> b
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sidegate_config::ObjectMeta;
+    use sidegate_config::{ObjectMeta, Secret};
 
     fn secret(namespace: &str, name: &str, labels: &[(&str, &str)]) -> Secret {
         let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();

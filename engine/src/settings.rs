@@ -46,6 +46,7 @@ impl Checker<'_> {
             timeout,
             allow_on_headers_stop_iteration: _,
             max_request_bytes: _,
+            kubernetes: _,
             callbacks: _,
             evaluator_cache_size: _,
             token_cache_size: _,

@@ -22,6 +22,8 @@ mod anonymous;
 pub mod api_key;
 mod extension;
 mod jwt;
+mod kubernetes_token_review;
+mod oauth2_introspection;
 mod plain;
 #[cfg(feature = "x509")]
 pub(crate) mod x509;
@@ -39,8 +41,10 @@ pub struct Authentication {
 enum Method {
     ApiKey(api_key::ApiKey),
     Jwt(jwt::Jwt),
+    OAuth2Introspection(oauth2_introspection::OAuth2Introspection),
     #[cfg(feature = "x509")]
     X509(x509::X509),
+    KubernetesTokenReview(kubernetes_token_review::KubernetesTokenReview),
     Plain(plain::Plain),
     Anonymous(anonymous::Anonymous),
 }
@@ -94,8 +98,22 @@ fn compile_rule(name: &str, spec: &AuthenticationSpec, compiler: &mut Compiler<'
         methods.push(("IDENTITY_APIKEY", Method::ApiKey(method)));
     }
     if let Some(spec) = jwt {
+        let credentials = credentials.clone();
         let method = compiler.at("jwt", |compiler| jwt::Jwt::compile(spec, credentials, compiler));
         methods.push(("IDENTITY_JWT", Method::Jwt(method)));
+    }
+    if let Some(spec) = oauth2_introspection {
+        let credentials = credentials.clone();
+        let method = compiler.at("oauth2Introspection", |compiler| {
+            oauth2_introspection::OAuth2Introspection::compile(spec, credentials, compiler)
+        });
+        methods.extend(method.map(|method| ("IDENTITY_OAUTH2", Method::OAuth2Introspection(method))));
+    }
+    if let Some(spec) = kubernetes_token_review {
+        let method = compiler.at("kubernetesTokenReview", |compiler| {
+            kubernetes_token_review::KubernetesTokenReview::compile(spec, credentials, compiler)
+        });
+        methods.extend(method.map(|method| ("IDENTITY_KUBERNETES", Method::KubernetesTokenReview(method))));
     }
     #[cfg(feature = "x509")]
     if let Some(spec) = x509 {
@@ -112,14 +130,6 @@ fn compile_rule(name: &str, spec: &AuthenticationSpec, compiler: &mut Compiler<'
     }
     if anonymous.is_some() {
         methods.push(("IDENTITY_NOOP", Method::Anonymous(anonymous::Anonymous)));
-    }
-    for (field, given) in [
-        ("oauth2Introspection", oauth2_introspection.is_some()),
-        ("kubernetesTokenReview", kubernetes_token_review.is_some()),
-    ] {
-        if given {
-            compiler.at(field, |compiler| compiler.missing(field));
-        }
     }
     if before.into_iter().filter(|given| *given).count() != 1 {
         compiler.problem("exactly one method is needed: `apiKey`, `jwt`, `x509`, `plain`, `anonymous`, `oauth2Introspection` or `kubernetesTokenReview`");
@@ -151,6 +161,8 @@ impl Method {
         match self {
             Self::ApiKey(method) => Some(method.credentials()),
             Self::Jwt(method) => Some(method.credentials()),
+            Self::OAuth2Introspection(method) => Some(method.credentials()),
+            Self::KubernetesTokenReview(method) => Some(method.credentials()),
             #[cfg(feature = "x509")]
             Self::X509(_) => None,
             Self::Plain(_) | Self::Anonymous(_) => None,
@@ -161,6 +173,8 @@ impl Method {
         match self {
             Self::ApiKey(method) => method.challenge(),
             Self::Jwt(method) => method.challenge(),
+            Self::OAuth2Introspection(method) => method.challenge(),
+            Self::KubernetesTokenReview(method) => method.challenge(),
             #[cfg(feature = "x509")]
             Self::X509(method) => method.challenge(),
             Self::Plain(method) => method.challenge(),
@@ -174,6 +188,8 @@ impl step::Method for Authentication {
         match &self.method {
             Method::ApiKey(method) => method.evaluate(cx).await,
             Method::Jwt(method) => method.evaluate(cx).await,
+            Method::OAuth2Introspection(method) => method.evaluate(cx).await,
+            Method::KubernetesTokenReview(method) => method.evaluate(cx).await,
             #[cfg(feature = "x509")]
             Method::X509(method) => method.evaluate(cx).await,
             Method::Plain(method) => method.evaluate(cx).await,
@@ -182,6 +198,9 @@ impl step::Method for Authentication {
     }
 
     fn finish(&self, identity: Rc<Value>, cx: &Cx) -> Result<Rc<Value>, StepError> {
+        if let Method::OAuth2Introspection(_) = self.method {
+            oauth2_introspection::OAuth2Introspection::still_holds(&identity, cx.now())?;
+        }
         self.extension.apply(identity, cx)
     }
 
@@ -191,6 +210,7 @@ impl step::Method for Authentication {
 
     fn is_worth_keeping(&self) -> bool {
         match &self.method {
+            Method::OAuth2Introspection(_) | Method::KubernetesTokenReview(_) => true,
             Method::ApiKey(_) | Method::Jwt(_) | Method::Plain(_) | Method::Anonymous(_) => false,
             #[cfg(feature = "x509")]
             Method::X509(_) => false,

@@ -17,6 +17,7 @@ use crate::step::{self, Common, Method, Ran, Step};
 use crate::trace::Stage;
 use crate::verdict::DenialStatus;
 
+mod kubernetes_subject_access_review;
 mod pattern_matching;
 
 /// One rule.
@@ -24,6 +25,8 @@ mod pattern_matching;
 pub enum Authorization {
     /// `patternMatching`.
     PatternMatching(pattern_matching::PatternMatching),
+    /// `kubernetesSubjectAccessReview`.
+    KubernetesSubjectAccessReview(kubernetes_subject_access_review::KubernetesSubjectAccessReview),
 }
 
 /// Proof that every rule granted; made by [`all`] alone.
@@ -48,31 +51,38 @@ fn compile_rule(name: &str, spec: &AuthorizationSpec, compiler: &mut Compiler<'_
         kubernetes_subject_access_review,
         spicedb,
     } = spec;
-    let absent = [
-        ("opa", opa.is_some()),
-        ("kubernetesSubjectAccessReview", kubernetes_subject_access_review.is_some()),
-        ("spicedb", spicedb.is_some()),
-    ];
-    for (field, _) in absent.iter().filter(|(_, given)| *given) {
+    let mut methods: Vec<(&'static str, Authorization)> = Vec::new();
+    let given =
+        [pattern_matching.is_some(), opa.is_some(), kubernetes_subject_access_review.is_some(), spicedb.is_some()];
+    if let Some(spec) = pattern_matching {
+        let method = compiler.at("patternMatching", |c| pattern_matching::PatternMatching::compile(spec, c));
+        methods.push(("AUTHORIZATION_JSON", Authorization::PatternMatching(method)));
+    }
+    if let Some(spec) = kubernetes_subject_access_review {
+        let method = compiler.at("kubernetesSubjectAccessReview", |compiler| {
+            kubernetes_subject_access_review::KubernetesSubjectAccessReview::compile(spec, compiler)
+        });
+        let method = method.map(Authorization::KubernetesSubjectAccessReview);
+        methods.extend(method.map(|method| ("AUTHORIZATION_KUBERNETES", method)));
+    }
+    for (field, _) in [("opa", opa.is_some()), ("spicedb", spicedb.is_some())].iter().filter(|(_, given)| *given) {
         compiler.at(field, |compiler| compiler.missing(field));
     }
-    let given = absent.iter().map(|(_, given)| *given).chain([pattern_matching.is_some()]);
-    if given.filter(|given| *given).count() != 1 {
+    if given.into_iter().filter(|given| *given).count() != 1 {
         compiler.problem(
             "exactly one method is needed: `patternMatching`, `opa`, `kubernetesSubjectAccessReview` or `spicedb`",
         );
     }
-    let spec = pattern_matching.as_ref()?;
-    let method = compiler.at("patternMatching", |compiler| pattern_matching::PatternMatching::compile(spec, compiler));
+    let (kind, method) = methods.into_iter().next()?;
     let common = Common { name, priority: *priority, metrics: *metrics, when, cache: cache.as_ref() };
-    let rule = Authorization::PatternMatching(method);
-    Some(Step::compile(Stage::Authorization, "AUTHORIZATION_JSON", common, rule, compiler))
+    Some(Step::compile(Stage::Authorization, kind, common, method, compiler))
 }
 
 impl Method for Authorization {
     async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
         match self {
             Self::PatternMatching(method) => method.evaluate(cx).await,
+            Self::KubernetesSubjectAccessReview(method) => method.evaluate(cx).await,
         }
         .map(Rc::new)
     }
@@ -80,6 +90,7 @@ impl Method for Authorization {
     fn is_worth_keeping(&self) -> bool {
         match self {
             Self::PatternMatching(_) => false,
+            Self::KubernetesSubjectAccessReview(_) => true,
         }
     }
 }
