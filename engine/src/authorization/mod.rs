@@ -26,7 +26,7 @@ pub enum Authorization {
     /// `patternMatching`.
     PatternMatching(pattern_matching::PatternMatching),
     /// `kubernetesSubjectAccessReview`.
-    KubernetesSubjectAccessReview(kubernetes_subject_access_review::KubernetesSubjectAccessReview),
+    KubernetesSubjectAccessReview(Box<kubernetes_subject_access_review::KubernetesSubjectAccessReview>),
 }
 
 /// Proof that every rule granted; made by [`all`] alone.
@@ -62,7 +62,7 @@ fn compile_rule(name: &str, spec: &AuthorizationSpec, compiler: &mut Compiler<'_
         let method = compiler.at("kubernetesSubjectAccessReview", |compiler| {
             kubernetes_subject_access_review::KubernetesSubjectAccessReview::compile(spec, compiler)
         });
-        let method = method.map(Authorization::KubernetesSubjectAccessReview);
+        let method = method.map(|method| Authorization::KubernetesSubjectAccessReview(Box::new(method)));
         methods.extend(method.map(|method| ("AUTHORIZATION_KUBERNETES", method)));
     }
     for (field, _) in [("opa", opa.is_some()), ("spicedb", spicedb.is_some())].iter().filter(|(_, given)| *given) {
