@@ -1,5 +1,6 @@
 //! Whatever comes in whatever order: nothing passes without an identity and every authorization.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use sidegate_engine::keys::Fetched;
 use sidegate_engine::{
-    CallError, CallId, Decision, Headers, HttpReply, Policy, Progress, Reply, Request, Session, Timestamp, Verdict,
+    Body, CallError, CallId, Decision, Headers, HttpReply, Policy, Progress, Question, Reply, Request, Session,
+    Timestamp, Verdict,
 };
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -30,12 +32,23 @@ enum Way {
     Anonymous {
         applies: bool,
     },
+    /// Whom a server knows; it says so, or not, in a reply.
+    Introspected,
+}
+
+/// One rule of authorization.
+#[derive(Debug, Clone)]
+enum Grant {
+    Yes,
+    No,
+    /// As a server says in a reply.
+    Reviewed,
 }
 
 #[derive(Debug, Clone)]
 struct Scene {
     ways: Vec<(i8, Way)>,
-    grants: Vec<(i8, bool)>,
+    grants: Vec<(i8, Grant)>,
     events: Vec<Event>,
 }
 
@@ -54,9 +67,14 @@ fn scenes() -> impl Strategy<Value = Scene> {
         1 => Just(Way::GoodKey),
         2 => Just(Way::BadKey),
         1 => any::<bool>().prop_map(|applies| Way::Anonymous { applies }),
+        3 => Just(Way::Introspected),
     ];
+    let grant = prop_oneof![4 => Just(Grant::Yes), 1 => Just(Grant::No), 3 => Just(Grant::Reviewed)];
     let event = prop_oneof![
-        4 => Just(Event::Reply(Ok(Reply::KeysRefreshed))),
+        2 => Just(Event::Reply(Ok(Reply::KeysRefreshed))),
+        6 => answers().prop_map(|answer| Event::Reply(Ok(Reply::Http(answer)))),
+        1 => Just(Event::Reply(Ok(Reply::Body(Body::default())))),
+        1 => Just(Event::Reply(Err(CallError::TooLong))),
         1 => Just(Event::Reply(Err(CallError::Timeout))),
         1 => Just(Event::Reply(Err(CallError::Failed("gone".to_owned())))),
         1 => Just(Event::ReplyTwice),
@@ -64,24 +82,72 @@ fn scenes() -> impl Strategy<Value = Scene> {
         1 => (0..20_u64).prop_map(Event::TimePasses),
     ];
     let ways = proptest::collection::vec((-2..2_i8, way), 0..5);
-    let grants = proptest::collection::vec((-2..2_i8, prop_oneof![4 => Just(true), 1 => Just(false)]), 0..5);
+    let grants = proptest::collection::vec((-2..2_i8, grant), 0..5);
     let events = proptest::collection::vec(event, 0..40);
     (ways, grants, events).prop_map(|(ways, grants, events)| Scene { ways, grants, events })
 }
 
+/// What a server may say: yes to a token, yes to an access, and everything near that.
+fn answers() -> impl Strategy<Value = HttpReply> {
+    let body = prop_oneof![
+        3 => Just(ACTIVE),
+        3 => Just(ALLOWED),
+        1 => Just(r#"{"active":false}"#),
+        1 => Just(r#"{"status":{"allowed":false}}"#),
+        1 => Just(r#"{"active":"true","status":{"allowed":"true"}}"#),
+        1 => Just("active"),
+        1 => Just(""),
+    ];
+    (prop_oneof![6 => Just(200_u16), 1 => Just(201), 1 => any::<u16>()], body).prop_map(|(status, body)| HttpReply {
+        status,
+        body: body.into(),
+        ..HttpReply::default()
+    })
+}
+
+const ACTIVE: &str = r#"{"active":true}"#;
+const ALLOWED: &str = r#"{"status":{"allowed":true}}"#;
+
+/// What servers have said yes to.
+#[derive(Debug, Default)]
+struct Said {
+    active: usize,
+    allowed: usize,
+}
+
+impl Said {
+    fn hear(&mut self, question: Option<&Question>, reply: &Result<Reply, CallError>) {
+        let (Some(Question::Http(request)), Ok(Reply::Http(answer))) = (question, reply) else { return };
+        match (request.path.as_str(), answer.status, answer.body.as_slice()) {
+            ("/introspect", 200, body) if body == ACTIVE.as_bytes() => self.active += 1,
+            (path, 200 | 201, body) if path.ends_with("reviews") && body == ALLOWED.as_bytes() => self.allowed += 1,
+            _ => {}
+        }
+    }
+}
+
 impl Scene {
-    /// What the documents say, computed in the most obvious way.
-    fn permits(&self) -> bool {
+    /// Whether the request may pass by what the documents and the servers say, computed in the most obvious way.
+    fn permits(&self, said: &Said) -> bool {
         let identified = self.ways.is_empty()
+            || said.active > 0
             || self.ways.iter().any(|(_, way)| matches!(way, Way::GoodKey | Way::Anonymous { applies: true }));
-        identified && self.grants.iter().all(|(_, grants)| *grants)
+        let reviewed = self.grants.iter().filter(|(_, grant)| matches!(grant, Grant::Reviewed)).count();
+        identified && self.grants.iter().all(|(_, grant)| !matches!(grant, Grant::No)) && said.allowed >= reviewed
+    }
+
+    /// Whether no server is asked, so that replies decide nothing.
+    fn asks_nobody(&self) -> bool {
+        self.ways.iter().all(|(_, way)| !matches!(way, Way::Introspected))
+            && self.grants.iter().all(|(_, grant)| !matches!(grant, Grant::Reviewed))
     }
 
     /// Whether nothing hostile happens, so that what is permitted must pass.
     fn is_quiet(&self) -> bool {
-        self.events
-            .iter()
-            .all(|event| matches!(event, Event::Reply(Ok(_)) | Event::ReplyToNobody(_) | Event::ReplyTwice))
+        let harmless = |event: &Event| {
+            matches!(event, Event::Reply(Ok(Reply::KeysRefreshed)) | Event::ReplyToNobody(_) | Event::ReplyTwice)
+        };
+        self.asks_nobody() && self.events.iter().all(harmless)
     }
 
     fn policy(&self) -> Rc<Policy> {
@@ -93,20 +159,32 @@ impl Scene {
                 let value = if *applies { "yes" } else { "no" };
                 json!({ "anonymous": {}, "when": [{ "selector": "request.headers.x-yes", "operator": "eq", "value": value }] })
             }
+            Way::Introspected => json!({
+                "oauth2Introspection": { "endpoint": "http://idp.test/introspect", "credentialsRef": { "name": "client" } },
+            }),
         };
         let authentication = named(self.ways.iter().map(|(priority, way)| (*priority, rule(way))));
-        let authorization = named(self.grants.iter().map(|(priority, grants)| {
-            let value = if *grants { "yes" } else { "no" };
-            let pattern = json!({ "selector": "request.headers.x-yes", "operator": "eq", "value": value });
-            (*priority, json!({ "patternMatching": { "patterns": [pattern] } }))
+        let authorization = named(self.grants.iter().map(|(priority, grant)| {
+            let matching = |value: &str| {
+                let pattern = json!({ "selector": "request.headers.x-yes", "operator": "eq", "value": value });
+                json!({ "patternMatching": { "patterns": [pattern] } })
+            };
+            let rule = match grant {
+                Grant::Yes => matching("yes"),
+                Grant::No => matching("no"),
+                Grant::Reviewed => json!({ "kubernetesSubjectAccessReview": { "user": { "value": "john" } } }),
+            };
+            (*priority, rule)
         }));
         let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "key" }, "stringData": { "api_key": "good" } });
+        let client = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "client" },
+            "stringData": { "clientID": "sidegate", "clientSecret": "secret" } });
         let auth_config = json!({
             "apiVersion": "authorino.kuadrant.io/v1beta3", "kind": "AuthConfig", "metadata": { "name": "scene" },
             "spec": { "hosts": ["*"], "authentication": authentication, "authorization": authorization },
         });
         let configuration = json!({
-            "apiVersion": "sidegate.dev/v1alpha1", "kind": "PluginConfig", "resources": [auth_config, secret],
+            "apiVersion": "sidegate.dev/v1alpha1", "kind": "PluginConfig", "resources": [auth_config, secret, client],
             "upstreams": [{ "url": "http://idp.test", "cluster": "idp" }],
         });
         let policy = Policy::compile(configuration.to_string().as_bytes()).unwrap();
@@ -145,16 +223,21 @@ fn request() -> Request {
     Request { headers: Headers::from_pairs(headers), ..Request::default() }
 }
 
-/// Plays the events; `None` if the session still waits at the end.
-fn play(scene: &Scene) -> Option<Verdict> {
+/// Plays the events; without a verdict if the session still waits at the end.
+fn play(scene: &Scene) -> (Option<Verdict>, Said) {
     let mut now = NOW.after(Duration::from_secs(60));
     let (mut session, mut progress) = Session::start(scene.policy(), request(), now);
     let mut waiting = Vec::new();
+    let mut questions = HashMap::new();
+    let mut said = Said::default();
     let mut last = CallId(0);
     for event in &scene.events {
         match progress {
-            Progress::Done(verdict) => return Some(verdict),
-            Progress::Pending(calls) => waiting.extend(calls.into_iter().map(|call| call.id)),
+            Progress::Done(verdict) => return (Some(verdict), said),
+            Progress::Pending(calls) => {
+                waiting.extend(calls.iter().map(|call| call.id));
+                questions.extend(calls.into_iter().map(|call| (call.id, call.question)));
+            }
         }
         let (id, reply) = match event {
             Event::Reply(reply) => {
@@ -168,11 +251,13 @@ fn play(scene: &Scene) -> Option<Verdict> {
                 (CallId(999), Err(CallError::Timeout))
             }
         };
+        // Taken out: what is said a second time was heard already.
+        said.hear(questions.remove(&id).as_ref(), &reply);
         progress = session.resume(id, reply, now);
     }
     match progress {
-        Progress::Done(verdict) => Some(verdict),
-        Progress::Pending(_) => None,
+        Progress::Done(verdict) => (Some(verdict), said),
+        Progress::Pending(_) => (None, said),
     }
 }
 
@@ -181,10 +266,10 @@ proptest! {
 
     #[test]
     fn nothing_passes_without_an_identity_and_every_authorization(scene in scenes()) {
-        let verdict = play(&scene);
+        let (verdict, said) = play(&scene);
         match verdict.as_ref().map(|verdict| &verdict.decision) {
-            Some(Decision::Allow(_)) => prop_assert!(scene.permits(), "{verdict:?}"),
-            Some(Decision::Deny(_)) => prop_assert!(!scene.permits() || !scene.is_quiet(), "{verdict:?}"),
+            Some(Decision::Allow(_)) => prop_assert!(scene.permits(&said), "{verdict:?} {said:?}"),
+            Some(Decision::Deny(_)) => prop_assert!(!scene.permits(&said) || !scene.is_quiet(), "{verdict:?} {said:?}"),
             None => {}
         }
     }
@@ -193,15 +278,23 @@ proptest! {
 #[test]
 fn the_scenes_are_of_all_kinds() {
     let token = Scene { ways: vec![(0, Way::Token)], grants: Vec::new(), events: Vec::new() };
-    assert!(play(&token).is_none(), "a token of an unknown key makes its rule wait");
+    assert!(play(&token).0.is_none(), "a token of an unknown key makes its rule wait");
     // Twice: the first answer may be keys that were fetched before the token asked.
     let reply = vec![Event::Reply(Ok(Reply::KeysRefreshed)); 3];
-    let denied = play(&Scene { events: reply.clone(), ..token.clone() }).unwrap();
+    let denied = play(&Scene { events: reply.clone(), ..token.clone() }).0.unwrap();
     assert!(matches!(denied.decision, Decision::Deny(reply) if reply.code == 401));
     let ways = vec![(-1, Way::Token), (0, Way::GoodKey)];
-    let allowed = play(&Scene { ways: ways.clone(), events: reply.clone(), ..token.clone() }).unwrap();
+    let allowed = play(&Scene { ways: ways.clone(), events: reply.clone(), ..token.clone() }).0.unwrap();
     assert!(matches!(allowed.decision, Decision::Allow(_)));
     let late = vec![Event::TimePasses(30)];
-    let late = play(&Scene { ways, events: late, ..token }).unwrap();
+    let late = play(&Scene { ways, events: late, ..token.clone() }).0.unwrap();
     assert!(matches!(late.decision, Decision::Deny(reply) if reply.code == 503));
+    let answer = |body: &str| {
+        Event::Reply(Ok(Reply::Http(HttpReply { status: 200, body: body.into(), ..HttpReply::default() })))
+    };
+    let asked = Scene { ways: vec![(0, Way::Introspected)], grants: vec![(0, Grant::Reviewed)], events: Vec::new() };
+    let (verdict, said) = play(&Scene { events: vec![answer(ACTIVE), answer(ALLOWED)], ..asked.clone() });
+    assert!(matches!(verdict.unwrap().decision, Decision::Allow(_)), "{said:?}");
+    let (verdict, said) = play(&Scene { events: vec![answer(ACTIVE), answer(ACTIVE)], ..asked });
+    assert!(matches!(verdict.unwrap().decision, Decision::Deny(reply) if reply.code == 503), "{said:?}");
 }
