@@ -108,6 +108,7 @@ impl<M: Method> Step<M> {
 
     /// Runs the rule if its conditions hold, and records what became of it.
     pub async fn run(&self, cx: &Cx) -> Ran {
+        let mut waiting = Waiting(Some((self, cx)));
         let (ran, detail) = match (self.when.evaluate(&cx.view()), self.when_error) {
             (Ok(Held::Yes), _) => match self.evaluate(cx).await.and_then(|value| self.method.finish(value, cx)) {
                 Ok(value) => (Ran::Ok(value), None),
@@ -126,20 +127,20 @@ impl<M: Method> Step<M> {
                 (Ran::Err(StepError::failed(reason.as_str())), Some(reason))
             }
         };
-        cx.record(StepRecord {
-            stage: self.stage,
-            name: Rc::clone(&self.name),
-            kind: self.kind,
-            metrics: self.metrics,
-            outcome: match &ran {
-                Ran::Ok(_) => Outcome::Ok,
-                Ran::Skipped => Outcome::Skipped,
-                Ran::Err(error) if error.kind == Refusal::Denied => Outcome::Denied,
-                Ran::Err(_) => Outcome::Failed,
-            },
-            detail,
-        });
+        waiting.0 = None;
+        let outcome = match &ran {
+            Ran::Ok(_) => Outcome::Ok,
+            Ran::Skipped => Outcome::Skipped,
+            Ran::Err(error) if error.kind == Refusal::Denied => Outcome::Denied,
+            Ran::Err(_) => Outcome::Failed,
+        };
+        cx.record(self.record(outcome, detail));
         ran
+    }
+
+    fn record(&self, outcome: Outcome, detail: Option<String>) -> StepRecord {
+        let Self { stage, kind, metrics, name, .. } = self;
+        StepRecord { stage: *stage, name: Rc::clone(name), kind, metrics: *metrics, outcome, detail }
     }
 
     /// Takes the result from the cache, or keeps it there.
@@ -155,6 +156,17 @@ impl<M: Method> Step<M> {
         let value = self.method.evaluate(&cx.sharing(key)).await?;
         cache.keep(key, &value, cx.now());
         Ok(value)
+    }
+}
+
+/// A rule that runs. If it is dropped before it is done, another rule has decided.
+struct Waiting<'a, M: Method>(Option<(&'a Step<M>, &'a Cx)>);
+
+impl<M: Method> Drop for Waiting<'_, M> {
+    fn drop(&mut self) {
+        if let Some((step, cx)) = self.0.take() {
+            cx.record(step.record(Outcome::Cancelled, None));
+        }
     }
 }
 

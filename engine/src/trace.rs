@@ -44,6 +44,8 @@ pub enum Outcome {
     Denied,
     /// It could not decide.
     Failed,
+    /// Another rule decided while it waited for an answer.
+    Cancelled,
 }
 
 impl fmt::Display for Outcome {
@@ -53,6 +55,7 @@ impl fmt::Display for Outcome {
             Self::Skipped => "skipped",
             Self::Denied => "denied",
             Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
         })
     }
 }

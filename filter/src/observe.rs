@@ -108,6 +108,7 @@ impl AuthConfigMetrics {
             match step.outcome {
                 Outcome::Ok => {}
                 Outcome::Skipped => self.evaluated("ignored", id, step),
+                Outcome::Cancelled => self.evaluated("cancelled", id, step),
                 Outcome::Denied | Outcome::Failed => self.evaluated("denied", id, step),
             }
         }
