@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
-use sidegate_engine::keys::{Adopted, Fetch, FetchId, Fetched, KeySetId};
+use sidegate_engine::keys::{Adopted, Fetch, FetchId, Fetched, KeySetId, KeySets};
 use sidegate_engine::{Call, CallError, CallId, Headers, HttpReply, HttpRequest, Question, Reply, Timestamp};
 
 use crate::host::{self, HostError, Level};
@@ -119,6 +119,7 @@ impl Plugin {
         let Ok((publication, _)) = host::shared_data(&key_sets.share_key(id)) else { return false };
         match key_sets.adopt(id, &publication, now) {
             Adopted::Newer => {
+                note(key_sets, id, "fetched by another worker");
                 self.wake_for(id, &Ok(Reply::KeysRefreshed));
                 true
             }
@@ -152,6 +153,7 @@ impl Plugin {
                 }
                 give_lease_back(&lease_key(loaded, id));
                 self.metrics.keys_fetched(true);
+                note(key_sets, id, "fetched");
                 self.wake_for(id, &Ok(Reply::KeysRefreshed));
             }
             Fetched::Failed(why) => {
@@ -246,6 +248,14 @@ fn response(headers: usize) -> Result<HttpReply, String> {
         Err(error) => return Err(unreadable(error)),
     };
     Ok(HttpReply { status, headers, body, trailers: Headers::default() })
+}
+
+/// Says that this worker has new keys.
+fn note(key_sets: &KeySets, id: KeySetId, how: &str) {
+    if host::logs(Level::Debug) {
+        let name = key_sets.status(id).map(|status| status.name).unwrap_or_default();
+        host::log(Level::Debug, &format!("the keys of `{name}` are here: {how}"));
+    }
 }
 
 fn lease_key(loaded: &Loaded, id: KeySetId) -> String {

@@ -73,7 +73,8 @@ fn garbage(world: &World) {
 
 fn rotation(world: &World) {
     let (old, new) = (johns_token("rsa-1"), johns_token("rsa-2"));
-    world.until(200, || world.with_token("rotation", "/keys/old", &old));
+    world.wait_for_keys("rotation");
+    assert_eq!(world.with_token("rotation", "/keys/old", &old).status, 200);
     world.services.request(["rotation.test".to_owned()].iter(), 2);
     assert_eq!(world.with_token("rotation", "/keys/new", &new).status, 200);
     // The other worker hears of it on its tick.
@@ -81,7 +82,8 @@ fn rotation(world: &World) {
 }
 
 fn unknown_keys(world: &World) {
-    world.until(200, || world.with_token("unknown", "/keys/known", &johns_token("rsa-1")));
+    world.wait_for_keys("unknown");
+    assert_eq!(world.with_token("unknown", "/keys/known", &johns_token("rsa-1")).status, 200);
     let asked = world.services.asked("unknown.test", "/jwks");
     let begun = Instant::now();
     for _ in 0..50 {
@@ -93,7 +95,7 @@ fn unknown_keys(world: &World) {
 }
 
 fn gone(world: &World) {
-    world.until(200, || world.with_token("gone", "/keys/first", &johns_token("rsa-1")));
+    world.wait_for_keys("gone");
     world.services.request(["gone.test".to_owned()].iter(), 2);
     world.block_on(async {
         for _ in 0..10 {
@@ -110,8 +112,7 @@ fn gone(world: &World) {
 
 fn two_workers(world: &World) {
     let token = johns_token("rsa-1");
-    world.until(200, || world.with_token("shared", "/keys/shared", &token));
-    std::thread::sleep(Duration::from_secs(2));
+    world.wait_for_keys("shared");
     for _ in 0..60 {
         assert_eq!(world.with_token("shared", "/keys/shared", &token).status, 200);
     }

@@ -95,12 +95,12 @@ pub fn listeners(paths: &Paths) -> Vec<Listener> {
     listeners
 }
 
-/// The services of the listeners that wait for keys: a new key comes, slowly, with the second request.
+/// The services of the listeners that wait for keys: a new key comes with the second request.
 pub fn issuers() -> impl Iterator<Item = (String, sidegate_tests::case::Service)> {
     ["denied", "allowed", "trailers"].into_iter().flat_map(|purpose| {
         ["buffered", "stopped"].into_iter().map(move |mode| {
             let then = if purpose == "denied" { "rsa-1" } else { "rsa-2" };
-            world::issuer(&format!("{mode}-{purpose}.test"), "rsa-1", then, 1500)
+            world::issuer(&format!("{mode}-{purpose}.test"), "rsa-1", then, 0)
         })
     })
 }
@@ -125,17 +125,35 @@ fn own_vm(listener: &mut Listener, paths: &Paths) {
     listener.plugin.insert("vm_config".to_owned(), vm);
 }
 
-/// A request whose token names a key that is being fetched: paused for a second and more.
-async fn paused_upload(world: &World, listener: &str, path: &str) -> (client::Response, Duration) {
-    world.services.request([format!("{listener}.test")].iter(), 2);
+/// Has the next request for a new key wait for its issuer, until [`World::services`] is told to go on.
+fn hold(world: &World, listener: &str) -> usize {
+    world.wait_for_keys(listener);
+    let authority = format!("{listener}.test");
+    world.services.request([&authority].into_iter(), 2);
+    world.services.hold(&authority, true);
+    world.services.asked_at_all(&authority)
+}
+
+/// Waits until the issuer was asked again: from then on the request that made it so is paused.
+async fn paused(world: &World, listener: &str, asked_before: usize) {
+    let end = Instant::now() + Duration::from_secs(5);
+    while world.services.asked_at_all(&format!("{listener}.test")) == asked_before {
+        assert!(Instant::now() < end, "{listener}: the request was not paused, so this shows nothing");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A request whose token names a key that is being fetched, while its body comes bit by bit.
+async fn paused_upload(world: &World, listener: &str, path: &str) -> client::Response {
+    let asked = hold(world, listener);
     let mut stream = TcpStream::connect(world.address(listener)).await.expect("Envoy listens");
     let token = johns_token("rsa-2");
     let head = Request::new("POST", path, "api.test")
         .header("authorization", format!("Bearer {token}"))
         .header("transfer-encoding", "chunked")
         .header("connection", "close");
-    let begun = Instant::now();
     stream.write_all(&head.open()).await.expect("the head is sent");
+    paused(world, listener, asked).await;
     for chunk in ["5\r\nhello\r\n", "5\r\nworld\r\n", "0\r\n\r\n"] {
         tokio::time::sleep(Duration::from_millis(200)).await;
         stream.write_all(chunk.as_bytes()).await.expect("a chunk is sent");
@@ -143,27 +161,23 @@ async fn paused_upload(world: &World, listener: &str, path: &str) -> (client::Re
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(!world.upstream.saw(path), "{listener}: the upstream sees a request that is not decided");
-    let response = client::exchange(&mut stream, b"").await;
-    (response.expect("there is a response"), begun.elapsed())
+    world.services.hold(&format!("{listener}.test"), false);
+    client::exchange(&mut stream, b"").await.expect("there is a response")
 }
 
 fn body_chunks_while_paused(world: &World) {
     for listener in ["buffered-denied", "stopped-denied"] {
-        world.until(200, || world.with_token(listener, "/trap1/first", &johns_token("rsa-1")));
         let path = format!("/trap1/{listener}");
-        let (response, took) = world.block_on(paused_upload(world, listener, &path));
+        let response = world.block_on(paused_upload(world, listener, &path));
         assert_eq!(response.status, 401, "{response:?}");
-        assert!(took > Duration::from_secs(1), "the request was not paused, so this shows nothing");
         assert!(!world.upstream.saw(&path));
     }
 }
 
 fn paused_and_allowed(world: &World) {
     for listener in ["buffered-allowed", "stopped-allowed"] {
-        world.until(200, || world.with_token(listener, "/trap1/first", &johns_token("rsa-1")));
         let path = format!("/trap1/{listener}");
-        let (response, took) = world.block_on(paused_upload(world, listener, &path));
-        assert!(took > Duration::from_secs(1), "the request was not paused, so this shows nothing");
+        let response = world.block_on(paused_upload(world, listener, &path));
         let saw = saw(&response);
         assert_eq!(saw.body_bytes, 10);
         assert!(saw.headers.contains(&("x-user".to_owned(), "john".to_owned())), "{saw:?}");
@@ -193,22 +207,23 @@ fn trailers_after_a_denial(world: &World) {
 
 fn trailers_while_paused(world: &World) {
     for listener in ["buffered-trailers", "stopped-trailers"] {
-        world.until(200, || world.with_token(listener, "/trap2/first", &johns_token("rsa-1")));
-        world.services.request([format!("{listener}.test")].iter(), 2);
+        let asked = hold(world, listener);
         let path = format!("/trap2/{listener}");
         // Signed with a key that no set will ever have, under the name of the one that is to come.
         let forged =
             johns_token("rsa-2").rsplit_once('.').map(|(signed, _)| format!("{signed}.AAAA")).unwrap_or_default();
-        let begun = Instant::now();
         let bearer = format!("Bearer {forged}");
-        let answer = world.block_on(frames::post(
-            world.address(listener),
-            &path,
-            &[("authorization", &bearer)],
-            Ending::Trailers,
-        ));
+        let headers = [("authorization", bearer.as_str())];
+        let release = async {
+            paused(world, listener, asked).await;
+            // Time for the trailers, which come after the headers.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            assert!(!world.upstream.saw(&path), "{listener}: the upstream sees a request that is not decided");
+            world.services.hold(&format!("{listener}.test"), false);
+        };
+        let post = frames::post(world.address(listener), &path, &headers, Ending::Trailers);
+        let (answer, ()) = world.block_on(async { tokio::join!(post, release) });
         assert_eq!(answer.0, 401, "{answer:?}");
-        assert!(begun.elapsed() > Duration::from_secs(1), "the request was not paused, so this shows nothing");
         assert!(!world.upstream.saw(&path));
     }
 }

@@ -1,11 +1,11 @@
 //! New configurations, while requests come in.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sidegate_tests::envoy::Paths;
-use sidegate_tests::envoy::config::Listener;
+use sidegate_tests::envoy::config::{self, Listener};
 
 use crate::world::{self, KEY, World};
 
@@ -16,12 +16,6 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("updates under load: not one wrong decision", updates_under_load),
     ("a refused update leaves the policy in force", refused_update),
 ];
-
-/// A port that is free now, so that a listener keeps its address when it is updated.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("there are ports");
-    listener.local_addr().expect("it has an address").port()
-}
 
 fn listener(paths: &Paths, port: u16, configuration: &str) -> Listener {
     Listener { port, ..Listener::new("updated", &paths.wasm, configuration) }
@@ -49,8 +43,16 @@ fn current(world: &World) -> String {
     saw.headers.into_iter().find(|(name, _)| name == "x-edition").map(|(_, value)| value).unwrap_or_default()
 }
 
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < end, "this does not come: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 fn updates_under_load(paths: &Paths) {
-    let port = free_port();
+    let port = config::free_port().expect("there are ports");
     let world = world(paths, port);
     let (done, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
@@ -66,13 +68,8 @@ fn updates_under_load(paths: &Paths) {
         }
         for number in 1..=5 {
             world.envoy.update_listeners(&[listener(paths, port, &edition(number))]).expect("the file is written");
-            for _ in 0..100 {
-                if current(&world) == number.to_string() {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            assert_eq!(current(&world), number.to_string(), "{}", world.envoy.log());
+            // The workers take a listener over one after another, so one answer says nothing of the next.
+            until("the new edition is in force", || current(&world) == number.to_string());
         }
         done.store(true, Ordering::Relaxed);
     });
@@ -80,17 +77,12 @@ fn updates_under_load(paths: &Paths) {
 }
 
 fn refused_update(paths: &Paths) {
-    let port = free_port();
+    let port = config::free_port().expect("there are ports");
     let world = world(paths, port);
     let broken = edition(1).replace("\"hosts\"", "\"hots\"");
     world.envoy.update_listeners(&[listener(paths, port, &broken)]).expect("the file is written");
     let rejected = || world.envoy.admin.stat("listener_manager.lds.update_rejected").expect("Envoy answers");
-    for _ in 0..100 {
-        if rejected() > 0 {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    until("the update is refused", || rejected() > 0);
     assert_eq!(rejected(), 1);
     let problems = world.envoy.plugin_log("updated", "error");
     assert!(problems.iter().any(|problem| problem.contains("hots")), "{problems:?}");

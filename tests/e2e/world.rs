@@ -89,7 +89,13 @@ impl World {
         self.get(listener, path, &[("authorization", &format!("Bearer {token}"))])
     }
 
-    /// Asks until the status is this one; keys take a moment to arrive.
+    /// Waits until every worker has the keys of the issuer that this listener believes, `http://LISTENER.test`.
+    pub fn wait_for_keys(&self, listener: &str) {
+        let waited = self.envoy.wait_for_keys(listener, &format!("http://{listener}.test"));
+        waited.unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Asks until the status is this one. Another worker may still say something else.
     pub fn until(&self, status: u16, ask: impl Fn() -> Response) -> Response {
         let mut last = ask();
         for _ in 0..100 {
@@ -173,7 +179,7 @@ pub fn key(name: &str, key: &str) -> Value {
 pub fn jwt(issuer: &str) -> String {
     let spec = json!({
         "hosts": ["*"],
-        "authentication": { "token": { "jwt": { "issuerUrl": issuer, "timeout": 3000 } } },
+        "authentication": { "token": { "jwt": { "issuerUrl": issuer, "timeout": 8000 } } },
         "response": { "success": { "headers": { "x-user": { "plain": { "selector": "auth.identity.sub" } } } } },
     });
     plugin(&[policy(spec)], json!({}))

@@ -87,7 +87,7 @@ impl Request {
     }
 }
 
-/// Sends a request and reads the response to the end of the connection.
+/// Sends a request and reads the response to its end, or to that of the connection.
 ///
 /// # Errors
 /// There was none.
@@ -95,11 +95,17 @@ pub async fn exchange(stream: &mut (impl Stream + ?Sized), request: &[u8]) -> Re
     let exchange = async {
         stream.write_all(request).await?;
         let mut bytes = Vec::new();
-        // A server that answers early may reset the connection after its answer.
-        match stream.read_to_end(&mut bytes).await {
-            Err(_) if !bytes.is_empty() => Ok(bytes),
-            result => result.map(|_| bytes),
+        // Envoy keeps a connection for a second after an early answer, so its end is not waited for.
+        while !is_whole(&bytes) {
+            match stream.read_buf(&mut bytes).await {
+                Ok(0) => break,
+                Ok(_) => {}
+                // A server that answers early may reset the connection after its answer.
+                Err(error) if bytes.is_empty() => return Err(error),
+                Err(_) => break,
+            }
         }
+        Ok(bytes)
     };
     let bytes = tokio::time::timeout(TIMEOUT, exchange).await;
     let bytes = bytes.map_err(|_| "no end of the response".to_owned())?.map_err(|error| error.to_string())?;
@@ -172,6 +178,15 @@ pub fn parse(bytes: &[u8]) -> Result<Response, String> {
     let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
     let body = if chunked { unchunk(rest)? } else { rest.to_vec() };
     Ok(Response { status, headers, body, peer: None })
+}
+
+/// Whether a response has said how long it is, and is as long as that.
+fn is_whole(bytes: &[u8]) -> bool {
+    let Ok(Response { status, headers, body, .. }) = parse(bytes) else { return false };
+    let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
+    let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
+    // A whole chunked body is the only one that can be parsed.
+    status != 101 && (chunked || length.is_some_and(|length: usize| body.len() >= length))
 }
 
 fn unchunk(mut bytes: &[u8]) -> Result<Vec<u8>, String> {

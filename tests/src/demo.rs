@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use crate::case::{Service, ServiceReply, Token};
 use crate::client::{self, Response};
-use crate::envoy::{Envoy, Paths};
+use crate::envoy::{Envoy, Paths, config};
 use crate::example::Example;
 use crate::servers::services::Services;
 use crate::servers::upstream::{Saw, Upstream};
@@ -18,6 +18,7 @@ use crate::{prepare, token};
 
 const ISSUER: &str = "http://idp.example.com/realms/staff";
 const KEY: &str = "quiet-otter-7f3a91c0d24e";
+const DOCUMENTED_PORT: u16 = 8000;
 /// The key that tokens are signed with.
 const SIGNER: &str = "ec-256";
 
@@ -38,12 +39,12 @@ pub fn run(paths: &Paths, keep: bool, out: &mut dyn Write) -> Result<Vec<u16>, S
         .block_on(async { Ok::<_, std::io::Error>((Upstream::start("talker").await?, Services::start().await?)) })
         .map_err(text)?;
     services.add(&issuer()?);
-    let port = free_port().map_err(text)?;
+    let port = free_port()?;
     let example = Example::load("quickstart")?;
     let clusters = [("talker", upstream.address), ("idp", services.address)];
     let envoy = Envoy::start(&paths.envoy, 2, |_| Ok(example.bootstrap(&paths.wasm, port, &clusters)))?;
-    let stage = Stage { runtime, envoy, services, port, asked: Cell::new(0), style: Style::new() };
-    stage.wait_for_keys()?;
+    let stage = Stage { runtime, envoy, port, asked: Cell::new(0), style: Style::new() };
+    stage.envoy.wait_for_keys("sidegate", ISSUER)?;
     stage.say(out, &stage.opening())?;
     let mut statuses = Vec::new();
     for act in acts()? {
@@ -64,7 +65,6 @@ pub fn run(paths: &Paths, keep: bool, out: &mut dyn Write) -> Result<Vec<u16>, S
 struct Stage {
     runtime: Runtime,
     envoy: Envoy,
-    services: Services,
     port: u16,
     /// How many requests were sent so far.
     asked: Cell<usize>,
@@ -72,19 +72,6 @@ struct Stage {
 }
 
 impl Stage {
-    fn wait_for_keys(&self) -> Result<(), String> {
-        let end = Instant::now() + Duration::from_secs(10);
-        let token = janes_token(60, &["admin"])?;
-        while Instant::now() < end {
-            if self.ask("/ready", Some(&format!("Bearer {token}")))?.status == 200 {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        let asked = self.services.asked("idp.example.com", "/realms/staff/certs");
-        Err(format!("the filter has no keys of the issuer, which was asked for them {asked} times"))
-    }
-
     fn opening(&self) -> String {
         let Style { bold, plain, dim } = self.style;
         format!(
@@ -252,11 +239,10 @@ const fn phrase(status: u16) -> &'static str {
     }
 }
 
-/// The port that the documents name, or any that is free. Envoy tells of a free port only where listeners come from a file,
-/// so one is tried out.
-fn free_port() -> std::io::Result<u16> {
-    let bind = |port| std::net::TcpListener::bind(("127.0.0.1", port));
-    Ok(bind(8000).or_else(|_| bind(0))?.local_addr()?.port())
+/// The port that the documents name, or another that is free.
+fn free_port() -> Result<u16, String> {
+    let free = std::net::TcpListener::bind(("127.0.0.1", DOCUMENTED_PORT)).is_ok();
+    if free { Ok(DOCUMENTED_PORT) } else { config::free_port() }
 }
 
 fn text(error: impl std::fmt::Display) -> String {

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use sidegate_engine::Policy;
 use tokio::runtime::Runtime;
 
 use crate::case::{Case, Request};
@@ -21,11 +22,6 @@ use crate::problems;
 use crate::servers::services::Services;
 use crate::servers::upstream::{Saw, Upstream};
 
-/// How long keys may take from a service to all workers.
-const KEYS: Duration = Duration::from_secs(10);
-/// How long after the fetch the other workers may take to hear of it.
-const SHARED: Duration = Duration::from_millis(1500);
-
 /// Envoy with a listener for each case, and the servers around it.
 pub struct Rig {
     envoy: Envoy,
@@ -37,7 +33,7 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// Starts everything, and waits until keys are where they are served.
+    /// Starts everything.
     ///
     /// # Errors
     /// Envoy does not start, or a case is not well-formed.
@@ -47,14 +43,12 @@ impl Rig {
             .block_on(async { Ok::<_, std::io::Error>((Upstream::start("upstream").await?, Services::start().await?)) })
             .map_err(|error| error.to_string())?;
         let mut listeners = Vec::new();
-        let mut prepared = Vec::new();
         for entry in entries {
             // What is wrong with a case is told when it is run.
             let Ok(case) = entry.prepare() else { continue };
             services.add(&case.services);
             services.request(case.services.keys(), 1);
             listeners.push(listener(&name(entry), &case, paths));
-            prepared.push(case);
         }
         let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
         let clusters = [
@@ -66,21 +60,16 @@ impl Rig {
         let envoy = Envoy::start(&paths.envoy, 2, |folder| config::bootstrap(folder, &clusters, &listeners))?;
         let names: Vec<&str> = listeners.iter().map(|listener| listener.name.as_str()).collect();
         let states = envoy.admin.listeners(&names)?;
-        let rig = Self { envoy, runtime, services, listeners: states, connections: Mutex::default() };
-        rig.wait_for_keys(&prepared);
-        Ok(rig)
+        Ok(Self { envoy, runtime, services, listeners: states, connections: Mutex::default() })
     }
 
-    fn wait_for_keys(&self, cases: &[Prepared]) {
-        let end = Instant::now() + KEYS;
-        let live = cases.iter().flat_map(|case| &case.services).filter(|(_, service)| !service.down);
-        let wanted: Vec<_> =
-            live.flat_map(|(authority, service)| service.replies.keys().map(move |path| (authority, path))).collect();
-        let all_asked = || wanted.iter().all(|(authority, path)| self.services.asked(authority, path) > 0);
-        while !wanted.is_empty() && Instant::now() < end && !all_asked() {
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        std::thread::sleep(if wanted.is_empty() { Duration::ZERO } else { SHARED });
+    /// Waits until every worker has the keys that the policy wants.
+    fn wait_for_keys(&self, name: &str, prepared: &Prepared) -> Result<(), String> {
+        let policy = Policy::compile(prepared.configuration.as_bytes())
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
+        let key_sets = policy.key_sets();
+        let issuers = key_sets.ids().filter_map(|id| Some(key_sets.status(id)?.name));
+        issuers.map(|issuer| self.envoy.wait_for_keys(name, &issuer)).collect()
     }
 
     /// Runs a case.
@@ -106,6 +95,7 @@ impl Rig {
                 return problems::compare_lines(&case.config_errors, &self.envoy.plugin_log(&name, "error"));
             }
         };
+        self.wait_for_keys(&name, &prepared)?;
         for (index, request) in case.requests.iter().enumerate() {
             self.services.request(prepared.services.keys(), index + 1);
             for _ in 0..request.times {

@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::{Value, json};
 
 use crate::case::{Surroundings, Tls};
 use crate::fixtures;
+
+/// So that no port is given twice.
+static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
 
 /// A listener with the module in its filter chain.
 #[derive(Debug, Clone)]
@@ -155,6 +159,24 @@ pub fn write_listeners(folder: &Path, listeners: &[Listener]) -> Result<(), Stri
     let text = json!({ "resources": resources }).to_string();
     let (draft, file) = (folder.join("lds.json.draft"), folder.join("lds.json"));
     fs::write(&draft, text).and_then(|()| fs::rename(draft, file)).map_err(|error| error.to_string())
+}
+
+/// A port that is free, for a listener that must say which one. The system gives none of these to anybody who takes any.
+///
+/// # Errors
+/// None is free.
+pub fn free_port() -> Result<u16, String> {
+    let process = u16::try_from(std::process::id() % 100).unwrap_or_default();
+    let first = 20_000 + process * 100;
+    let mut next = NEXT_PORT.fetch_add(1, Ordering::Relaxed) % 100;
+    for _ in 0..100 {
+        let port = first + next;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+        next = NEXT_PORT.fetch_add(1, Ordering::Relaxed) % 100;
+    }
+    Err(format!("none of the ports from {first} on is free"))
 }
 
 /// A bootstrap that takes its listeners from `lds.json`, where these stand at first.

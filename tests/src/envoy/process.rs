@@ -1,5 +1,6 @@
 //! Starts Envoy, and ends it whatever happens.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read as _;
 use std::net::SocketAddr;
@@ -16,6 +17,9 @@ use super::config::{self, Listener};
 /// How long Envoy may take to be ready; the module is compiled meanwhile.
 const START: Duration = Duration::from_secs(120);
 
+/// How long keys may take from an issuer to all workers.
+const KEYS: Duration = Duration::from_secs(30);
+
 /// Ends Envoy when its own stdin ends, so that no Envoy outlives who started it, even by a kill.
 const GUARD: &str = r#"exec 3<&0 </dev/null
 "$@" & envoy=$!
@@ -29,6 +33,7 @@ exit "$code""#;
 pub struct Envoy {
     child: Child,
     folder: TempDir,
+    concurrency: usize,
     /// Its admin interface.
     pub admin: Admin,
 }
@@ -50,8 +55,8 @@ impl Envoy {
         command.args(["-c", GUARD, "sh"]).arg(envoy);
         command.args(["--use-dynamic-base-id", "--file-flush-interval-msec", "20", "--drain-time-s", "1"]);
         command.args(["--parent-shutdown-time-s", "2", "--log-level", "warning"]);
-        command.arg("--component-log-level").arg("wasm:info,http:warning");
-        command.args(["--log-format", "[%l][%n] %v", "--concurrency", &concurrency.to_string()]);
+        command.arg("--component-log-level").arg("wasm:debug,http:warning");
+        command.args(["--log-format", "[%t][%l][%n] %v", "--concurrency", &concurrency.to_string()]);
         for (flag, file) in
             [("-c", "bootstrap.json"), ("--log-path", "envoy.log"), ("--admin-address-path", "admin.txt")]
         {
@@ -61,7 +66,7 @@ impl Envoy {
         command.stdin(Stdio::piped()).stdout(output.try_clone().map_err(text)?).stderr(output);
         let child = command.spawn().map_err(|error| format!("sh: {error}"))?;
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut envoy = Self { child, folder, admin: Admin::new(nowhere) };
+        let mut envoy = Self { child, folder, concurrency, admin: Admin::new(nowhere) };
         envoy.wait_until_ready()?;
         Ok(envoy)
     }
@@ -110,9 +115,36 @@ impl Envoy {
     /// Lines that a plugin logged at a level, as Envoy names it.
     #[must_use]
     pub fn plugin_log(&self, plugin: &str, level: &str) -> Vec<String> {
-        let start = format!("[{level}][wasm] wasm log {plugin} sidegate: ");
-        let log = self.log();
-        log.lines().filter_map(|line| line.strip_prefix(&start)).map(ToOwned::to_owned).collect()
+        words(&self.log(), plugin, level).map(|(_, line)| line.to_owned()).collect()
+    }
+
+    /// Waits until every worker has the keys of an issuer, or the first fetch has failed. One worker fetches for all, and
+    /// the others hear of it in their own time, so no answer to a request shows that all of them have the keys.
+    ///
+    /// # Errors
+    /// Not every worker has them after a while.
+    pub fn wait_for_keys(&self, plugin: &str, issuer: &str) -> Result<(), String> {
+        let (here, failed) = (format!("the keys of `{issuer}` are here"), format!("the keys of `{issuer}` cannot be"));
+        // The main thread has a VM as well.
+        let all = self.concurrency + 1;
+        let end = Instant::now() + KEYS;
+        loop {
+            let log = self.log();
+            let threads: BTreeSet<&str> = words(&log, plugin, "debug")
+                .filter(|(_, line)| line.starts_with(&here))
+                .map(|(thread, _)| thread)
+                .collect();
+            if threads.len() >= all || words(&log, plugin, "error").any(|(_, line)| line.starts_with(&failed)) {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                return Err(format!(
+                    "{} of {all} threads have the keys of `{issuer}`, which {plugin} needs",
+                    threads.len()
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// The lines of the access log, from the one that was last seen.
@@ -149,6 +181,16 @@ impl Drop for Envoy {
             eprintln!("Envoy's logs are in {}", self.folder.path().display());
         }
     }
+}
+
+/// What a plugin says at a level, each time with the thread that it is said in.
+fn words<'a>(log: &'a str, plugin: &str, level: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let start = format!("[{level}][wasm] wasm log {plugin} ");
+    log.lines().filter_map(move |line| {
+        let (thread, rest) = line.strip_prefix('[')?.split_once(']')?;
+        // The id of the VM is between the name of the plugin and its words.
+        Some((thread, rest.strip_prefix(&start)?.split_once(": ")?.1))
+    })
 }
 
 fn read(file: &Path) -> String {

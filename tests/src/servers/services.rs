@@ -30,6 +30,8 @@ struct State {
     request: usize,
     /// How often each path was asked for.
     asked: BTreeMap<String, usize>,
+    /// Nothing is answered for now.
+    held: bool,
 }
 
 impl Services {
@@ -77,6 +79,23 @@ impl Services {
         self.lock().get(authority).and_then(|state| state.asked.get(path)).copied().unwrap_or(0)
     }
 
+    /// How often anything was asked for.
+    #[must_use]
+    pub fn asked_at_all(&self, authority: &str) -> usize {
+        self.lock().get(authority).map_or(0, |state| state.asked.values().sum())
+    }
+
+    /// From now on nothing is answered, until it is released: what is asked meanwhile waits.
+    pub fn hold(&self, authority: &str, held: bool) {
+        self.lock().entry(authority.to_owned()).or_default().held = held;
+    }
+
+    async fn while_held(&self, authority: &str) {
+        while self.lock().get(authority).is_some_and(|state| state.held) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, State>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -84,14 +103,16 @@ impl Services {
     async fn answer(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
         let host = request.headers().get("host").and_then(|host| host.to_str().ok());
         let authority = request.uri().authority().map(ToString::to_string).or(host.map(ToOwned::to_owned));
+        let authority = authority.unwrap_or_default();
         let path = request.uri().path().to_owned();
         let reply = {
             let mut state = self.lock();
-            let state = state.entry(authority.unwrap_or_default()).or_default();
+            let state = state.entry(authority.clone()).or_default();
             *state.asked.entry(path.clone()).or_default() += 1;
             state.service.reply(&path, state.request).cloned()
         };
         let Some(reply) = reply else { return Ok(response(404, &[], String::new())) };
+        self.while_held(&authority).await;
         tokio::time::sleep(Duration::from_millis(reply.delay)).await;
         let (status, headers, body) = reply.wire();
         Ok(response(status, &headers, body))
