@@ -1,14 +1,11 @@
 //! What the filter asks of Envoy: bytes and `Result`s over the raw Proxy-Wasm ABI.
 //!
-//! The SDK's own getters panic on what clients and Envoy are free to send, and a panic ends the VM of a worker. So this
-//! file, the only one with unsafe code, declares the imports itself; the SDK dispatches callbacks and callouts.
+//! The other way, what Envoy asks of the filter, is `exports.rs`.
 #![expect(unsafe_code, reason = "the ABI is C functions that take and give pointers")]
 
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 use std::time::Duration;
 
-use proxy_wasm::hostcalls;
-use proxy_wasm::types::Status;
 use sidegate_engine::Timestamp;
 
 /// Why Envoy did not do what was asked.
@@ -306,29 +303,40 @@ pub fn call_foreign_function(name: &str, arguments: &[u8]) -> Result<Vec<u8>, Ho
 ///
 /// # Errors
 /// [`HostError::BadArgument`] if there is no such cluster, [`HostError::Internal`] if it has nobody to be called.
-#[expect(clippy::disallowed_methods, reason = "the SDK's dispatcher must know of the call; this one returns errors")]
 pub fn dispatch_http_call(cluster: &str, headers: &[(&str, &str)], timeout: Duration) -> Result<u32, HostError> {
-    // Zero would be no timeout at all.
-    let timeout = timeout.max(Duration::from_millis(1));
-    hostcalls::dispatch_http_call(cluster, headers.to_vec(), None, Vec::new(), timeout).map_err(|status| match status {
-        Status::BadArgument => HostError::BadArgument,
-        Status::InternalFailure => HostError::Internal,
-        status => HostError::Other(status as u32),
-    })
+    let (headers, trailers) = (to_wire(headers), to_wire::<&str>(&[]));
+    let mut token = 0;
+    // SAFETY: the pointers and lengths are those of live slices; `token` outlives the call.
+    done(unsafe {
+        proxy_http_call(
+            cluster.as_ptr(),
+            cluster.len(),
+            headers.as_ptr(),
+            headers.len(),
+            null(),
+            0,
+            trailers.as_ptr(),
+            trailers.len(),
+            // Zero would be no timeout at all.
+            millis(timeout).max(1),
+            &raw mut token,
+        )
+    })?;
+    Ok(token)
 }
 
 /// A header map as the ABI serializes it; see `Headers::from_wire` for the form.
-fn to_wire(headers: &[(String, String)]) -> Vec<u8> {
+fn to_wire<T: AsRef<str>>(headers: &[(T, T)]) -> Vec<u8> {
     let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX).to_le_bytes();
     let mut wire = Vec::with_capacity(256);
     wire.extend(number(headers.len()));
     for (name, value) in headers {
-        wire.extend(number(name.len()));
-        wire.extend(number(value.len()));
+        wire.extend(number(name.as_ref().len()));
+        wire.extend(number(value.as_ref().len()));
     }
     for (name, value) in headers {
         for text in [name, value] {
-            wire.extend(text.bytes());
+            wire.extend(text.as_ref().bytes());
             wire.push(0);
         }
     }
@@ -361,7 +369,7 @@ fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8
     if data.is_null() {
         return Ok(Vec::new());
     }
-    // SAFETY: the host got this memory from the SDK's `proxy_on_memory_allocate`, which makes a boxed slice of exactly
+    // SAFETY: the host got this memory from our `proxy_on_memory_allocate`, which makes a boxed slice of exactly
     // `size` bytes, filled it, and gives it to us.
     Ok(unsafe { Vec::from_raw_parts(data, size, size) })
 }
@@ -378,7 +386,6 @@ const fn done(status: u32) -> Result<(), HostError> {
     })
 }
 
-// Statuses are declared as numbers, not as the SDK's enum: a number that the enum does not know would be undefined.
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
     fn proxy_log(level: u32, message: *const u8, message_size: usize) -> u32;
@@ -425,6 +432,18 @@ unsafe extern "C" {
         return_cas: *mut u32,
     ) -> u32;
     fn proxy_set_shared_data(key: *const u8, key_size: usize, value: *const u8, value_size: usize, cas: u32) -> u32;
+    fn proxy_http_call(
+        cluster: *const u8,
+        cluster_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        body: *const u8,
+        body_size: usize,
+        trailers: *const u8,
+        trailers_size: usize,
+        timeout: u32,
+        return_token: *mut u32,
+    ) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, return_id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;

@@ -3,8 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::Action;
 use sidegate_engine::{
     Allowed, CallError, CallId, Decision, DenialStatus, LocalReply, Progress, Reply, Session, Timestamp, Verdict,
 };
@@ -14,8 +12,15 @@ use crate::observe;
 use crate::plugin::Plugin;
 use crate::snapshot;
 
-/// Envoy's view of a [`Stream`].
-pub struct Http(Rc<Stream>);
+/// What Envoy may do with what it has of a request; the numbers are the ABI's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Action {
+    /// Let it pass.
+    Continue = 0,
+    /// Keep it.
+    Pause = 1,
+}
 
 /// One request.
 pub struct Stream {
@@ -41,60 +46,47 @@ enum Phase {
     Gone,
 }
 
-impl Http {
+// INVARIANT: with `allow_on_headers_stop_iteration` a `Continue` from any of the request's callbacks releases the whole
+// request, so all of them end in `action`.
+impl Stream {
     /// A request whose headers have not come yet.
     #[must_use]
-    pub fn new(id: u32, plugin: Rc<Plugin>) -> Self {
-        Self(Rc::new(Stream { id, plugin, phase: Cell::new(Phase::New), session: RefCell::default() }))
+    pub fn new(id: u32, plugin: &Rc<Plugin>) -> Self {
+        Self { id, plugin: Rc::clone(plugin), phase: Cell::new(Phase::New), session: RefCell::default() }
     }
-}
 
-impl Context for Http {
-    fn on_done(&mut self) -> bool {
-        self.0.settle(Phase::Gone);
-        true
-    }
-}
-
-// INVARIANT: every callback stands here. The SDK's defaults let pass, and with `allow_on_headers_stop_iteration` a
-// `Continue` from any of the request's callbacks releases the whole request.
-impl HttpContext for Http {
-    fn on_http_request_headers(&mut self, _num_headers: usize, _end_of_stream: bool) -> Action {
-        if self.0.phase.get() == Phase::New {
-            self.0.decide();
+    /// The headers have come.
+    pub fn headers(self: &Rc<Self>) -> Action {
+        if self.phase.get() == Phase::New {
+            self.decide();
         }
-        self.0.action()
+        self.action()
     }
 
-    fn on_http_request_body(&mut self, _body_size: usize, _end_of_stream: bool) -> Action {
-        self.0.action()
+    /// Some of the body has come.
+    pub fn body(&self) -> Action {
+        self.action()
     }
 
-    fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
-        self.0.action()
+    /// The trailers have come.
+    pub fn trailers(&self) -> Action {
+        self.action()
     }
 
-    // Responses, our own local reply among them, are none of our business; unless nobody asked us about the request,
-    // since a capability restriction leaves out the callback for its headers.
-    fn on_http_response_headers(&mut self, _num_headers: usize, _end_of_stream: bool) -> Action {
-        if self.0.phase.get() == Phase::New {
-            self.0.fail("the request was not shown to the filter");
+    /// The headers of the response have come. Responses, our own local reply among them, are none of our business;
+    /// unless nobody asked us about the request, since a capability restriction leaves out the callback for its headers.
+    pub fn response_headers(&self) -> Action {
+        if self.phase.get() == Phase::New {
+            self.fail("the request was not shown to the filter");
         }
         Action::Continue
     }
 
-    fn on_http_response_body(&mut self, _body_size: usize, _end_of_stream: bool) -> Action {
-        Action::Continue
+    /// The request is over, or its client is gone.
+    pub fn gone(&self) {
+        self.settle(Phase::Gone);
     }
 
-    fn on_http_response_trailers(&mut self, _num_trailers: usize) -> Action {
-        Action::Continue
-    }
-
-    fn on_log(&mut self) {}
-}
-
-impl Stream {
     /// The one place that says whether anything of the request may pass.
     fn action(&self) -> Action {
         if self.phase.get() == Phase::Allowed { Action::Continue } else { Action::Pause }

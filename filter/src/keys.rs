@@ -94,7 +94,7 @@ impl Plugin {
     }
 
     /// Takes the answer to a fetch.
-    pub fn fetch_answered(&self, token: u32, headers: usize) {
+    pub fn fetch_answered(&self, token: u32, headers: u32) {
         let Some(UnderWay { id, loaded }) = self.keys.fetches.borrow_mut().remove(&token) else { return };
         let Ok(now) = host::now() else { return };
         self.fetched(&loaded, id, response(headers), now);
@@ -234,7 +234,7 @@ fn dispatch(request: &HttpRequest, timeout: Duration) -> Result<u32, String> {
 }
 
 /// The answer that has just come. Some failures come without headers.
-fn response(headers: usize) -> Result<HttpReply, String> {
+fn response(headers: u32) -> Result<HttpReply, String> {
     if headers == 0 {
         return Err("the answer was too long or broke off".to_owned());
     }

@@ -1,6 +1,5 @@
 //! The Proxy-Wasm shell around the engine: it hears Envoy's callbacks, asks the engine, and does what it says.
 
-#![expect(missing_docs, reason = "the SDK's macro exports a function without")]
 // A panic ends the VM for every stream of a worker, so nothing that may panic is used outside tests.
 #![cfg_attr(
     not(test),
@@ -17,18 +16,15 @@
     )
 )]
 
+mod contexts;
+mod exports;
 mod host;
 mod http;
 mod keys;
 mod observe;
 mod plugin;
-mod root;
 mod snapshot;
 mod verify;
-
-proxy_wasm::main! {{
-    proxy_wasm::set_root_context(|id| Box::new(root::Root::new(id)));
-}}
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use sidegate_engine::{Policy, Problem};
 
+use crate::host::{self, HostError, Level};
 use crate::keys::Keys;
 use crate::observe::Metrics;
 use crate::snapshot;
@@ -41,11 +42,32 @@ impl Plugin {
         self.loaded.borrow().clone()
     }
 
+    /// Reads the configuration and puts it into force; false if it is refused, and then the log says why.
+    pub fn read_configuration(&self) -> bool {
+        let configured = match host::plugin_configuration() {
+            Ok(configuration) => self.configure(&configuration),
+            Err(HostError::NotFound) => self.configure(b""),
+            Err(error) => {
+                host::log(Level::Error, &format!("the configuration cannot be read: {}", error.name()));
+                return false;
+            }
+        };
+        for problem in configured.as_ref().err().into_iter().flatten() {
+            host::log(Level::Error, &problem.to_string());
+        }
+        configured.is_ok()
+    }
+
+    /// The tick has come.
+    pub fn tick(&self) {
+        self.tick_keys();
+    }
+
     /// Puts a configuration into force, if it is whole.
     ///
     /// # Errors
     /// What is wrong with it; what was in force stays so.
-    pub fn configure(&self, configuration: &[u8]) -> Result<(), Vec<Problem>> {
+    fn configure(&self, configuration: &[u8]) -> Result<(), Vec<Problem>> {
         let policy = Policy::compile(configuration)?.with_verifier(Box::new(HostVerifier::probe()));
         let host_override = snapshot::host_override_path(&policy);
         self.loaded.replace(Some(Rc::new(Loaded { policy: Rc::new(policy), host_override })));

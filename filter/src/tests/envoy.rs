@@ -1,10 +1,10 @@
 //! A host for tests: the functions that Envoy offers, over state that a test can look at.
 //!
-//! The SDK keeps its contexts per thread, and so does this, so that each thread is a VM; VMs of one process may share data.
+//! The filter keeps its contexts per thread, and so does this, so that each thread is a VM; VMs of one process may share data.
 #![expect(unsafe_code, reason = "the ABI is C functions that take and give pointers")]
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::slice;
 use std::sync::{Arc, Mutex};
 
@@ -42,7 +42,8 @@ pub struct Host {
     pub verify: Option<bool>,
     metric_names: Vec<String>,
     answer: (Pairs, Vec<u8>),
-    root: u32,
+    /// Root contexts that there are.
+    roots: BTreeSet<u32>,
     effective: u32,
 }
 
@@ -74,7 +75,7 @@ pub fn host<T>(act: impl FnOnce(&mut Host) -> T) -> T {
     HOST.with_borrow_mut(act)
 }
 
-/// A VM with one plugin.
+/// A plugin in the VM of this thread.
 pub struct Vm {
     pub root: u32,
 }
@@ -82,31 +83,55 @@ pub struct Vm {
 impl Vm {
     /// Configures a plugin; none if it refuses.
     pub fn start(configuration: &str) -> Option<Self> {
-        crate::_initialize();
+        let vm = Self::unconfigured();
+        vm.configure(configuration).then_some(vm)
+    }
+
+    /// A plugin whose configuration has not come yet.
+    pub fn unconfigured() -> Self {
         host(|host| host.clusters = vec!["idp".to_owned()]);
         let vm = Self { root: new_id() };
+        host(|host| host.roots.insert(vm.root));
         unsafe {
             proxy_on_context_create(vm.root, 0);
-            assert!(proxy_on_vm_start(vm.root, 0));
+            assert_eq!(proxy_on_vm_start(vm.root, 0), 1);
         }
-        vm.configure(configuration).then_some(vm)
+        vm
+    }
+
+    /// A plugin of which the filter is told nothing.
+    pub fn unknown() -> Self {
+        Self { root: new_id() }
     }
 
     pub fn configure(&self, configuration: &str) -> bool {
         host(|host| {
             host.configuration = configuration.as_bytes().to_vec();
-            (host.root, host.effective) = (self.root, self.root);
+            host.effective = self.root;
         });
-        unsafe { proxy_on_configure(self.root, configuration.len()) }
+        unsafe { proxy_on_configure(self.root, configuration.len()) == 1 }
     }
 
     /// A new request, whose headers come later.
     pub fn open(&self, headers: &[(&str, &str)]) -> u32 {
+        let id = self.open_silently(headers);
+        unsafe { proxy_on_context_create(id, self.root) }
+        id
+    }
+
+    /// A new request, of which the filter is told nothing.
+    pub fn open_silently(&self, headers: &[(&str, &str)]) -> u32 {
         let id = new_id();
         let headers = headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
         host(|host| host.streams.insert(id, Stream { headers, ..Stream::default() }));
-        unsafe { proxy_on_context_create(id, self.root) }
         id
+    }
+
+    /// The plugin ends, once its requests are gone.
+    pub fn end(&self) {
+        act_for(self.root);
+        assert_eq!(unsafe { proxy_on_done(self.root) }, 1);
+        host(|host| host.roots.remove(&self.root));
     }
 
     /// A new request with its headers.
@@ -117,12 +142,12 @@ impl Vm {
 
     pub fn headers(&self, stream: u32) -> u32 {
         act_for(stream);
-        unsafe { proxy_on_request_headers(stream, 1, false) }
+        unsafe { proxy_on_request_headers(stream, 1, 0) }
     }
 
     pub fn body(&self, stream: u32, end: bool) -> u32 {
         act_for(stream);
-        unsafe { proxy_on_request_body(stream, 10, end) }
+        unsafe { proxy_on_request_body(stream, 10, u32::from(end)) }
     }
 
     pub fn trailers(&self, stream: u32) -> u32 {
@@ -130,26 +155,16 @@ impl Vm {
         unsafe { proxy_on_request_trailers(stream, 1) }
     }
 
-    /// The callbacks of a response.
-    pub fn response(&self, stream: u32) -> [u32; 3] {
+    /// The headers of a response.
+    pub fn response(&self, stream: u32) -> u32 {
         act_for(stream);
-        unsafe {
-            [
-                proxy_on_response_headers(stream, 1, false),
-                proxy_on_response_body(stream, 10, false),
-                proxy_on_response_trailers(stream, 1),
-            ]
-        }
+        unsafe { proxy_on_response_headers(stream, 1, 0) }
     }
 
     /// The stream ends, as when its client leaves.
     pub fn close(&self, stream: u32) {
         act_for(stream);
-        unsafe {
-            assert!(proxy_on_done(stream));
-            proxy_on_log(stream);
-            proxy_on_delete(stream);
-        }
+        assert_eq!(unsafe { proxy_on_done(stream) }, 1);
         host(|host| host.streams.remove(&stream));
     }
 
@@ -164,7 +179,7 @@ impl Vm {
     pub fn answer(&self, token: u32, status: Option<u16>, body: &str) {
         let headers: Pairs =
             status.map(|status| (":status".to_owned(), status.to_string().into_bytes())).into_iter().collect();
-        let count = headers.len();
+        let count = u32::try_from(headers.len()).unwrap();
         host(|host| host.answer = (headers, body.as_bytes().to_vec()));
         act_for(self.root);
         unsafe { proxy_on_http_call_response(self.root, token, count, body.len(), 0) }
@@ -376,7 +391,7 @@ unsafe extern "C" fn proxy_send_local_response(
 #[unsafe(no_mangle)]
 extern "C" fn proxy_set_effective_context(id: u32) -> u32 {
     host(|host| {
-        if id != host.root && !host.streams.contains_key(&id) {
+        if !host.roots.contains(&id) && !host.streams.contains_key(&id) {
             return BAD_ARGUMENT;
         }
         host.effective = id;
@@ -488,37 +503,16 @@ unsafe extern "C" fn proxy_call_foreign_function(
     })
 }
 
-/// What only the SDK's own wrappers use; that nobody calls them is part of every test.
-macro_rules! never_called {
-    ($($name:ident)*) => {
-        $(#[unsafe(no_mangle)]
-        extern "C" fn $name() -> u32 {
-            unreachable!(stringify!($name))
-        })*
-    };
-}
-
-never_called! {
-    proxy_set_buffer_bytes proxy_set_header_map_pairs proxy_get_header_map_value proxy_add_header_map_value
-    proxy_register_shared_queue proxy_resolve_shared_queue proxy_dequeue_shared_queue proxy_enqueue_shared_queue
-    proxy_grpc_call proxy_grpc_stream proxy_grpc_send proxy_grpc_cancel proxy_grpc_close
-    proxy_get_status proxy_done proxy_get_metric
-}
-
 unsafe extern "C" {
     fn proxy_on_memory_allocate(size: usize) -> *mut u8;
     fn proxy_on_context_create(id: u32, root: u32);
-    fn proxy_on_vm_start(id: u32, size: usize) -> bool;
-    fn proxy_on_configure(id: u32, size: usize) -> bool;
+    fn proxy_on_vm_start(id: u32, size: usize) -> u32;
+    fn proxy_on_configure(id: u32, size: usize) -> u32;
     fn proxy_on_tick(id: u32);
-    fn proxy_on_request_headers(id: u32, count: usize, end: bool) -> u32;
-    fn proxy_on_request_body(id: u32, size: usize, end: bool) -> u32;
-    fn proxy_on_request_trailers(id: u32, count: usize) -> u32;
-    fn proxy_on_response_headers(id: u32, count: usize, end: bool) -> u32;
-    fn proxy_on_response_body(id: u32, size: usize, end: bool) -> u32;
-    fn proxy_on_response_trailers(id: u32, count: usize) -> u32;
-    fn proxy_on_http_call_response(id: u32, token: u32, headers: usize, body: usize, trailers: usize);
-    fn proxy_on_done(id: u32) -> bool;
-    fn proxy_on_log(id: u32);
-    fn proxy_on_delete(id: u32);
+    fn proxy_on_request_headers(id: u32, count: u32, end: u32) -> u32;
+    fn proxy_on_request_body(id: u32, size: usize, end: u32) -> u32;
+    fn proxy_on_request_trailers(id: u32, count: u32) -> u32;
+    fn proxy_on_response_headers(id: u32, count: u32, end: u32) -> u32;
+    fn proxy_on_http_call_response(id: u32, token: u32, headers: u32, body: usize, trailers: u32);
+    fn proxy_on_done(id: u32) -> u32;
 }

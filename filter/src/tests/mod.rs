@@ -127,7 +127,7 @@ fn a_denied_request_is_answered_and_stays_where_it_is() {
     assert_eq!(action, PAUSE);
     assert_eq!(reply(id), (401, "sidegate_unauthenticated{default/api.v1}".to_owned()));
     assert_stopped(&vm, id);
-    assert_eq!(vm.response(id), [CONTINUE; 3]);
+    assert_eq!(vm.response(id), CONTINUE);
     assert_eq!(property(id, "sidegate.decision").unwrap(), "unauthenticated");
 
     let (id, _) = vm.request(&[(":authority", "api.example.com"), ("authorization", "Bearer the-key-of-bob")]);
@@ -153,6 +153,61 @@ fn the_response_to_a_request_that_was_not_shown_is_withheld() {
     let id = vm.open(&[(":authority", "api.example.com"), KEY]);
     vm.response(id);
     assert_eq!(reply(id), (503, "sidegate_unavailable{host}".to_owned()));
+}
+
+#[test]
+fn what_belongs_to_nobody_is_denied() {
+    let vm = Vm::start(&keys()).unwrap();
+    for nobody in [Vm::unknown(), Vm::unconfigured()] {
+        nobody.tick(1);
+        nobody.answer(7, Some(200), "");
+        let (id, action) = nobody.request(&[(":authority", "api.example.com"), KEY]);
+        assert_eq!((action, reply(id)), (PAUSE, (503, "sidegate_unavailable{host}".to_owned())));
+        assert_stopped(&vm, id);
+        assert_eq!(vm.response(id), CONTINUE, "our own answer");
+        vm.close(id);
+    }
+    assert!(!Vm::unknown().configure(&keys()));
+    vm.answer(7, Some(200), "");
+
+    // As when a capability restriction leaves out the callback that tells whose a request is.
+    let id = vm.open_silently(&[(":authority", "api.example.com"), KEY]);
+    assert_stopped(&vm, id);
+    assert_eq!((vm.headers(id), reply(id).0), (PAUSE, 503));
+    vm.close(id);
+    let id = vm.open_silently(&[]);
+    vm.response(id);
+    assert_eq!(reply(id).0, 503);
+    vm.close(id);
+    vm.close(id);
+}
+
+#[test]
+fn plugins_of_one_vm_do_not_know_each_other() {
+    let first = Vm::start(&keys()).unwrap();
+    let second = Vm::start(&keys().replace("the-key-of-alice", "another-key-of-alice")).unwrap();
+    let with_key = [(":authority", "api.example.com"), KEY];
+    assert_eq!(first.request(&with_key).1, CONTINUE);
+    assert_eq!(second.request(&with_key).1, PAUSE);
+}
+
+#[test]
+fn an_older_generation_ends_when_its_requests_have() {
+    let older = Vm::start(&tokens()).unwrap();
+    older.tick(2);
+    older.answer(0, Some(200), &other_keys());
+    host(|host| host.now += 60_000_000_000);
+    let (id, action) = bearer(&older);
+    assert_eq!(action, PAUSE);
+    let newer = Vm::start(&keys()).unwrap();
+    older.tick(2);
+    older.answer(1, Some(200), &fixture("jwks"));
+    assert_eq!(stream(id, |stream| (stream.resumed, stream.replies.len())), (1, 0));
+    older.close(id);
+    older.end();
+    older.tick(1);
+    assert_eq!(bearer(&older).1, PAUSE, "a plugin that is gone lets nothing pass");
+    assert_eq!(newer.request(&[(":authority", "api.example.com"), KEY]).1, CONTINUE);
 }
 
 #[test]
