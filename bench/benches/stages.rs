@@ -7,7 +7,7 @@ use std::rc::Rc;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use serde_json::{Value, json};
 use sidegate_engine::HttpReply;
-use sidegate_engine::keys::Fetched;
+use sidegate_engine::remote::Fetched;
 use sidegate_engine::{Decision, Headers, Policy, Progress, Request, Session, Timestamp};
 use sidegate_tests::case::Token;
 use sidegate_tests::{prepare, token};
@@ -109,7 +109,7 @@ fn decide(criterion: &mut Criterion, name: &str, policy: &Rc<Policy>, request: R
 fn policy(resources: &[Value], options: Value) -> Rc<Policy> {
     let text = configuration(resources, options);
     let policy = Policy::compile(text.as_bytes()).unwrap_or_else(|problems| panic!("{problems:?}"));
-    let keys = policy.key_sets();
+    let keys = policy.remote_documents();
     let body = token::key_set(&KEYS.map(ToOwned::to_owned)).unwrap().to_string().into_bytes();
     for id in keys.due(now()) {
         let fetch = keys.begin(id, now()).unwrap();

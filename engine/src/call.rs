@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::keys::KeySetId;
+use crate::remote::DocumentId;
 use crate::request::Headers;
 
 /// Tells the calls of one session apart.
@@ -27,8 +27,8 @@ pub struct Call {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {
     /// Refresh a key set, because a token names a key that it does not have. The fetch is due already, or under way
-    /// (see [`crate::keys::KeySets::want`]); the reply comes when the set is fetched, adopted, or the fetch fails.
-    RefreshKeys(KeySetId),
+    /// (see [`crate::remote::RemoteDocuments::want`]); the reply comes when the set is fetched, adopted, or the fetch fails.
+    RefreshKeys(DocumentId),
     /// Send a request to a server.
     Http(HttpRequest),
     /// Wait for the whole body of the request that is decided, and show it.
@@ -62,6 +62,12 @@ pub struct HttpRequest {
 }
 
 impl HttpRequest {
+    /// Sets a header, whose name is in lower case; what was there of this name is gone.
+    pub fn set_header(&mut self, name: &str, value: impl Into<String>) {
+        self.headers.retain(|(other, _)| other != name);
+        self.headers.push((name.to_owned(), value.into()));
+    }
+
     /// Digest of everything that is sent, and of a key.
     pub(crate) fn digest(&self, key: &[u8; 32]) -> [u8; 32] {
         let Self { method, scheme, authority, path, clusters, headers, body, max_response_bytes: _, share: _ } = self;
@@ -102,6 +108,15 @@ pub struct HttpReply {
     pub body: Vec<u8>,
     /// Trailers, where gRPC has its status.
     pub trailers: Headers,
+}
+
+impl HttpReply {
+    /// Whether the body claims to be JSON.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        let types = self.headers.iter().filter(|(name, _)| *name == b"content-type");
+        types.into_iter().any(|(_, value)| String::from_utf8_lossy(value).contains("application/json"))
+    }
 }
 
 impl fmt::Debug for HttpReply {

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use sidegate_config::{Options, PatternExpression, Problem, Settings};
 
 use crate::authentication::api_key;
-use crate::keys::KeySetsBuilder;
 use crate::kubernetes::Kubernetes;
+use crate::remote::RemoteDocumentsBuilder;
 use crate::request::{Attribute, Needs};
 use crate::resources::Resources;
 use crate::secret::Secret;
@@ -19,8 +19,8 @@ use crate::url::Upstreams;
 pub struct Shared {
     /// Which Envoy cluster carries calls to which server.
     pub upstreams: Rc<Upstreams>,
-    /// The key sets that rules asked for so far.
-    pub key_sets: KeySetsBuilder,
+    /// The documents of servers that rules asked for so far.
+    pub remote: RemoteDocumentsBuilder,
     /// The API keys of each selector so far.
     pub api_keys: api_key::Shared,
     /// The Kubernetes API server; none if the options are wrong about it.
@@ -32,7 +32,7 @@ impl Shared {
     pub fn new(settings: &Settings, resources: &Resources, problems: &mut Vec<Problem>) -> Self {
         let upstreams = Rc::new(Upstreams::compile(&settings.upstreams, problems));
         Self {
-            key_sets: KeySetsBuilder::new(Rc::clone(&upstreams)),
+            remote: RemoteDocumentsBuilder::new(Rc::clone(&upstreams)),
             api_keys: BTreeMap::new(),
             kubernetes: Kubernetes::compile(settings.options.kubernetes.as_ref(), resources, &upstreams, problems),
             upstreams,

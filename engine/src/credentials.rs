@@ -3,14 +3,18 @@
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
-use sidegate_config as config;
+use sidegate_config::{self as config, SecretKeyRef};
 
+use crate::call::HttpRequest;
 use crate::compile::Compiler;
+use crate::encoding;
 use crate::error::StepError;
 use crate::request::Request;
+use crate::response::header;
+use crate::secret::Secret;
 
 /// Where in a request a credential is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Credentials {
     /// `Authorization: <prefix> <credential>`; the prefix is compared as written.
     AuthorizationHeader {
@@ -89,6 +93,56 @@ impl Credentials {
         }
     }
 
+    /// Compiles the `credentials` of a request to a server.
+    pub fn compile_sendable(source: Option<&config::Credentials>, compiler: &mut Compiler<'_>) -> Self {
+        compiler.at("credentials", |compiler| {
+            let place = Self::compile(source, compiler);
+            place.check_sendable(compiler);
+            place
+        })
+    }
+
+    fn check_sendable(&self, compiler: &mut Compiler<'_>) {
+        let (field, problem) = match self {
+            Self::AuthorizationHeader { prefix } if !header::is_value(prefix) => {
+                ("authorizationHeader", Some("the prefix has control characters".to_owned()))
+            }
+            Self::CustomHeader { name, lower } => {
+                let problem = header::check_name(lower).err().map(|reason| format!("`{name}` {reason}"));
+                ("customHeader", problem.filter(|_| !name.is_empty()))
+            }
+            Self::Cookie(name) => {
+                ("cookie", (!name.is_empty() && !header::is_token(name)).then(|| format!("`{name}` is no cookie name")))
+            }
+            Self::AuthorizationHeader { .. } | Self::QueryString(_) => ("", None),
+        };
+        if let Some(problem) = problem {
+            compiler.at(field, |compiler| compiler.problem(problem));
+        }
+    }
+
+    /// Puts a credential, which is one line of text, into a request to a server.
+    pub fn place(&self, credential: &str, request: &mut HttpRequest) {
+        match self {
+            Self::AuthorizationHeader { prefix } => {
+                request.set_header("authorization", format!("{prefix} {credential}"))
+            }
+            Self::CustomHeader { lower, .. } => request.set_header(lower, credential),
+            Self::Cookie(name) => request.set_header("cookie", format!("{name}={credential}")),
+            Self::QueryString(name) => {
+                let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
+                // What is there of this name would be another credential.
+                let others = query.split('&').filter(|pair| {
+                    let key = pair.split('=').next().unwrap_or_default();
+                    !pair.is_empty() && form_decode(key.as_bytes()) != name.as_bytes()
+                });
+                let ours = encoding::form([(name.as_str(), credential)]);
+                let pairs: Vec<&str> = others.chain([ours.as_str()]).collect();
+                request.path = format!("{path}?{}", pairs.join("&"));
+            }
+        }
+    }
+
     /// The credential of a request.
     ///
     /// # Errors
@@ -105,6 +159,32 @@ impl Credentials {
             Self::QueryString(name) => in_query(request, name),
             Self::Cookie(name) => in_cookies(request, name),
         }
+    }
+}
+
+/// A secret that goes out with requests, and where in them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Credential {
+    place: Credentials,
+    secret: Secret,
+}
+
+impl Credential {
+    /// Compiles `sharedSecretRef` and the `credentials` beside it; none if it is not there, or the problem was told.
+    pub fn compile(
+        secret: Option<&SecretKeyRef>,
+        place: Option<&config::Credentials>,
+        compiler: &mut Compiler<'_>,
+    ) -> Option<Self> {
+        let place = Credentials::compile_sendable(place, compiler);
+        let SecretKeyRef { name, key } = secret?;
+        let secret = compiler.at("sharedSecretRef", |compiler| compiler.secret(name, key))?;
+        Some(Self { place, secret })
+    }
+
+    /// Puts it into a request.
+    pub fn place(&self, request: &mut HttpRequest) {
+        self.place.place(self.secret.reveal(), request);
     }
 }
 
@@ -151,7 +231,9 @@ fn in_cookies<'r>(request: &'r Request, name: &str) -> Result<Cow<'r, [u8]>, Ste
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outbound;
     use crate::request::Headers;
+    use crate::url::Url;
 
     fn find(credentials: &Credentials, headers: &[(&str, &[u8])]) -> Result<String, String> {
         let request = Request { headers: Headers::from_pairs(headers.iter().copied()), ..Request::default() };
@@ -220,6 +302,32 @@ mod tests {
             assert_eq!(find(&parameter, &[(":path", path.as_bytes())]), expected, "{path}");
         }
         assert_eq!(find(&parameter, &[]), absent());
+    }
+
+    #[test]
+    fn a_credential_goes_where_it_is_found() {
+        let placed = |place: &Credentials, path: &str| {
+            let url = Url::parse("http://a").unwrap();
+            let mut request = HttpRequest { path: path.to_owned(), ..outbound::request("GET", &url, Vec::new()) };
+            place.place("s +&=ü", &mut request);
+            (request.path, request.headers)
+        };
+        let header = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+        let place = Credentials::AuthorizationHeader { prefix: "Key".to_owned() };
+        assert_eq!(placed(&place, "/"), ("/".to_owned(), header("authorization", "Key s +&=ü")));
+        let place = Credentials::CustomHeader { name: "X-Key".to_owned(), lower: "x-key".to_owned() };
+        assert_eq!(placed(&place, "/"), ("/".to_owned(), header("x-key", "s +&=ü")));
+        let place = Credentials::Cookie("k".to_owned());
+        assert_eq!(placed(&place, "/"), ("/".to_owned(), header("cookie", "k=s +&=ü")));
+        let place = Credentials::QueryString("k y".to_owned());
+        for (path, expected) in [
+            ("/a", "/a?k+y=s+%2B%26%3D%C3%BC"),
+            ("/a?", "/a?k+y=s+%2B%26%3D%C3%BC"),
+            ("/a?b=c&&d", "/a?b=c&d&k+y=s+%2B%26%3D%C3%BC"),
+            ("/a?k%20y=mine&b=c&k+y", "/a?b=c&k+y=s+%2B%26%3D%C3%BC"),
+        ] {
+            assert_eq!(placed(&place, path), (expected.to_owned(), Vec::new()), "{path}");
+        }
     }
 
     #[test]

@@ -121,10 +121,10 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
-    use crate::keys::KeySetId;
+    use crate::remote::DocumentId;
 
     async fn ask(calls: &Calls, key_set: u32) -> Result<Reply, CallError> {
-        calls.ask(Question::RefreshKeys(KeySetId(key_set)), Duration::from_secs(1)).await
+        calls.ask(Question::RefreshKeys(DocumentId(key_set)), Duration::from_secs(1)).await
     }
 
     #[test]

@@ -18,8 +18,8 @@ use crate::compile::{Compiler, Shared};
 use crate::crypto::{RustCrypto, Verifier};
 use crate::expression::condition::{self, Condition};
 use crate::hosts::Hosts;
-use crate::keys::KeySets;
 use crate::metadata::Metadata;
+use crate::remote::RemoteDocuments;
 use crate::request::{Attribute, Needs, Request};
 use crate::resources::Resources;
 use crate::response::Response;
@@ -45,7 +45,7 @@ pub struct Policy {
     owned_headers: OwnedHeaders,
     options: Options,
     upstreams: Rc<Upstreams>,
-    key_sets: KeySets,
+    remote_documents: RemoteDocuments,
     verifier: Box<dyn Verifier>,
     tokens: TokenMemory,
     #[cfg(feature = "x509")]
@@ -87,7 +87,7 @@ impl Policy {
             Err(Broken { problems, rest }) => (*rest, problems),
         };
         let policy = Self::from_parts(documents, problems)?;
-        policy.key_sets.bind(configuration);
+        policy.remote_documents.bind(configuration);
         Ok(policy)
     }
 
@@ -127,7 +127,7 @@ impl Policy {
                 owned_headers,
                 options,
                 upstreams: shared.upstreams,
-                key_sets: shared.key_sets.build(),
+                remote_documents: shared.remote.build(),
                 verifier: Box::new(RustCrypto),
                 tokens: TokenMemory::new(remembered),
                 #[cfg(feature = "x509")]
@@ -193,10 +193,10 @@ impl Policy {
         &self.upstreams
     }
 
-    /// The key sets, to be kept fresh by the root context.
+    /// The documents of servers, to be kept fresh by the root context.
     #[must_use]
-    pub const fn key_sets(&self) -> &KeySets {
-        &self.key_sets
+    pub const fn remote_documents(&self) -> &RemoteDocuments {
+        &self.remote_documents
     }
 
     /// Tokens that were found good.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Text that no log, error or record shows: the entry of a Secret that a rule sends to a server.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(String);
 
 impl Secret {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::call::{Call, CallError, CallId, HttpReply, HttpRequest, Question, Reply};
 use crate::exec::{Calls, Task};
-use crate::keys::KeySetId;
 use crate::policy::{AuthConfig, Policy};
+use crate::remote::DocumentId;
 use crate::request::Request;
 use crate::time::Timestamp;
 use crate::trace::StepRecord;
@@ -193,7 +193,7 @@ impl Cx {
     ///
     /// # Errors
     /// They did not come.
-    pub async fn refresh_keys(&self, key_set: KeySetId, timeout: Duration) -> Result<(), CallError> {
+    pub async fn refresh_keys(&self, key_set: DocumentId, timeout: Duration) -> Result<(), CallError> {
         match self.ask(Question::RefreshKeys(key_set), timeout).await? {
             Reply::KeysRefreshed => Ok(()),
             Reply::Http(_) | Reply::Body(_) => Err(CallError::unfit()),

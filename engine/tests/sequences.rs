@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use sidegate_engine::keys::Fetched;
+use sidegate_engine::remote::Fetched;
 use sidegate_engine::{
     Body, CallError, CallId, Decision, Headers, HttpReply, Policy, Progress, Question, Reply, Request, Session,
     Timestamp, Verdict,
@@ -188,10 +188,10 @@ impl Scene {
             "upstreams": [{ "url": "http://idp.test", "cluster": "idp" }],
         });
         let policy = Policy::compile(configuration.to_string().as_bytes()).unwrap();
-        for id in policy.key_sets().due(NOW) {
-            let fetch = policy.key_sets().begin(id, NOW).unwrap();
+        for id in policy.remote_documents().due(NOW) {
+            let fetch = policy.remote_documents().begin(id, NOW).unwrap();
             let keys = HttpReply { status: 200, body: KEYS.as_bytes().to_vec(), ..HttpReply::default() };
-            assert_eq!(policy.key_sets().fetched(fetch.id, Ok(keys), NOW), Fetched::Done);
+            assert_eq!(policy.remote_documents().fetched(fetch.id, Ok(keys), NOW), Fetched::Done);
         }
         Rc::new(policy)
     }

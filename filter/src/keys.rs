@@ -1,4 +1,4 @@
-//! Keeps the key sets fresh: one worker fetches for all, and whoever waits is woken.
+//! Keeps the documents of servers fresh: one worker fetches for all, and whoever waits is woken.
 //!
 //! Nothing is fetched while a plugin is configured: Envoy configures a trial VM too, which would take the lease with it
 //! into its grave. The first tick comes a moment later.
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
-use sidegate_engine::keys::{Adopted, Fetch, FetchId, Fetched, KeySetId, KeySets};
+use sidegate_engine::remote::{Adopted, DocumentId, Fetch, FetchId, Fetched, RemoteDocuments, Status};
 use sidegate_engine::{Call, CallError, CallId, Headers, HttpReply, HttpRequest, Question, Reply, Timestamp};
 
 use crate::host::{self, HostError, Level};
@@ -22,7 +22,7 @@ const LEASE: Duration = Duration::from_secs(20);
 /// Requests that may wait at once in one VM: anybody can make one wait, by a token of an unknown key, and each keeps its
 /// headers meanwhile.
 const MAX_WAITING: usize = 1_000;
-/// More than any key set has; the engine refuses less, but this bounds what is copied.
+/// More than any document has; the engine refuses less, but this bounds what is copied.
 const MAX_BODY: usize = 4 << 20;
 
 /// Fetches under way and requests that wait for them.
@@ -35,13 +35,13 @@ pub struct Keys {
 
 struct UnderWay {
     id: FetchId,
-    /// Whose fetch it is: a newer policy has other key sets.
+    /// Whose fetch it is: a newer policy has other documents.
     loaded: Rc<Loaded>,
 }
 
 struct Waiter {
     stream: Rc<Stream>,
-    key_set: KeySetId,
+    document: DocumentId,
     deadline: Timestamp,
 }
 
@@ -49,18 +49,18 @@ impl Plugin {
     /// Takes what other workers have fetched, and has the tick come for the rest.
     pub fn start_keys(&self) {
         let (Some(loaded), Ok(now)) = (self.loaded(), host::now()) else { return };
-        let key_sets = loaded.policy.key_sets();
-        key_sets.seed(now.nanos());
-        for id in key_sets.ids() {
+        let documents = loaded.policy.remote_documents();
+        documents.seed(now.nanos());
+        for id in documents.ids() {
             self.adopt(&loaded, id, now);
         }
         self.schedule(now);
     }
 
-    /// Looks after all key sets and all requests that wait.
+    /// Looks after all documents and all requests that wait.
     pub fn tick_keys(&self) {
         let (Some(loaded), Ok(now)) = (self.loaded(), host::now()) else { return };
-        for id in loaded.policy.key_sets().due(now) {
+        for id in loaded.policy.remote_documents().due(now) {
             self.refresh(&loaded, id, now);
         }
         self.wake(|waiter| waiter.deadline <= now, &Err(CallError::Timeout));
@@ -73,8 +73,8 @@ impl Plugin {
         if self.keys.waiting.borrow().len() >= MAX_WAITING {
             return false;
         }
-        let Question::RefreshKeys(key_set) = call.question else { return false };
-        let waiter = Waiter { stream: Rc::clone(stream), key_set, deadline: now.after(call.timeout) };
+        let Question::RefreshKeys(document) = call.question else { return false };
+        let waiter = Waiter { stream: Rc::clone(stream), document, deadline: now.after(call.timeout) };
         self.keys.waiting.borrow_mut().insert((stream.id, call.id), waiter);
         self.schedule(now);
         true
@@ -101,31 +101,31 @@ impl Plugin {
         self.schedule(now);
     }
 
-    fn refresh(&self, loaded: &Rc<Loaded>, id: KeySetId, now: Timestamp) {
+    fn refresh(&self, loaded: &Rc<Loaded>, id: DocumentId, now: Timestamp) {
         if self.adopt(loaded, id, now) {
             return;
         }
-        let key_sets = loaded.policy.key_sets();
+        let documents = loaded.policy.remote_documents();
         if !take_lease(&lease_key(loaded, id), now) {
-            key_sets.leave(id, now);
-        } else if let Some(fetch) = key_sets.begin(id, now) {
+            documents.leave(id, now);
+        } else if let Some(fetch) = documents.begin(id, now) {
             self.fetch(loaded, fetch, now);
         }
     }
 
     /// Takes what another worker fetched, if it is newer than ours.
-    fn adopt(&self, loaded: &Rc<Loaded>, id: KeySetId, now: Timestamp) -> bool {
-        let key_sets = loaded.policy.key_sets();
-        let Ok((publication, _)) = host::shared_data(&key_sets.share_key(id)) else { return false };
-        match key_sets.adopt(id, &publication, now) {
+    fn adopt(&self, loaded: &Rc<Loaded>, id: DocumentId, now: Timestamp) -> bool {
+        let documents = loaded.policy.remote_documents();
+        let Ok((publication, _)) = host::shared_data(&documents.share_key(id)) else { return false };
+        match documents.adopt(id, &publication, now) {
             Adopted::Newer => {
-                note(key_sets, id, "fetched by another worker");
+                note(documents, id, "fetched by another worker");
                 self.wake_for(id, &Ok(Reply::KeysRefreshed));
                 true
             }
             Adopted::Known => false,
             Adopted::Refused(why) => {
-                host::log(Level::Warn, &format!("keys that another plugin shared are not used: {why}"));
+                host::log(Level::Warn, &format!("a document that another plugin shared is not used: {why}"));
                 false
             }
         }
@@ -142,33 +142,37 @@ impl Plugin {
     }
 
     fn fetched(&self, loaded: &Rc<Loaded>, fetch: FetchId, outcome: Result<HttpReply, String>, now: Timestamp) {
-        let (key_sets, id) = (loaded.policy.key_sets(), fetch.key_set);
-        match key_sets.fetched(fetch, outcome, now) {
+        let (documents, id) = (loaded.policy.remote_documents(), fetch.document);
+        match documents.fetched(fetch, outcome, now) {
             Fetched::Next(fetch) => self.fetch(loaded, fetch, now),
             Fetched::Done => {
-                if let Some(publication) = key_sets.publication(id)
-                    && let Err(error) = host::set_shared_data(&key_sets.share_key(id), &publication, None)
+                if let Some(publication) = documents.publication(id)
+                    && let Err(error) = host::set_shared_data(&documents.share_key(id), &publication, None)
                 {
-                    host::log(Level::Warn, &format!("keys cannot be shared with other workers: {}", error.name()));
+                    host::log(
+                        Level::Warn,
+                        &format!("a document cannot be shared with other workers: {}", error.name()),
+                    );
                 }
                 give_lease_back(&lease_key(loaded, id));
                 self.metrics.keys_fetched(true);
-                note(key_sets, id, "fetched");
+                note(documents, id, "fetched");
                 self.wake_for(id, &Ok(Reply::KeysRefreshed));
             }
             Fetched::Failed(why) => {
                 give_lease_back(&lease_key(loaded, id));
                 self.metrics.keys_fetched(false);
-                let name = key_sets.status(id).map(|status| status.name).unwrap_or_default();
-                host::log(Level::Error, &format!("the keys of `{name}` cannot be fetched: {why}"));
+                if let Some(Status { what, name, .. }) = documents.status(id) {
+                    host::log(Level::Error, &format!("the {what} of `{name}` cannot be fetched: {why}"));
+                }
                 self.wake_for(id, &Err(CallError::Failed(why)));
             }
             Fetched::Stale => {}
         }
     }
 
-    fn wake_for(&self, key_set: KeySetId, reply: &Result<Reply, CallError>) {
-        self.wake(|waiter| waiter.key_set == key_set, reply);
+    fn wake_for(&self, document: DocumentId, reply: &Result<Reply, CallError>) {
+        self.wake(|waiter| waiter.document == document, reply);
     }
 
     /// Goes on with the requests that wait for this.
@@ -191,14 +195,14 @@ impl Plugin {
 
     /// Has the next tick come when there is something to do.
     fn schedule(&self, now: Timestamp) {
-        let due = self.loaded().and_then(|loaded| loaded.policy.key_sets().next_due());
+        let due = self.loaded().and_then(|loaded| loaded.policy.remote_documents().next_due());
         let deadline = self.keys.waiting.borrow().values().map(|waiter| waiter.deadline).min();
         let next = due.into_iter().chain(deadline).min();
         let period = next.map_or(Duration::ZERO, |at| at.since(now).clamp(TICKS.0, TICKS.1));
         if self.keys.tick.replace(period) != period
             && let Err(error) = host::set_tick_period(period)
         {
-            host::log(Level::Error, &format!("key sets will not be refreshed in time: {}", error.name()));
+            host::log(Level::Error, &format!("documents of servers will not be refreshed in time: {}", error.name()));
         }
     }
 }
@@ -250,16 +254,16 @@ fn response(headers: u32) -> Result<HttpReply, String> {
     Ok(HttpReply { status, headers, body, trailers: Headers::default() })
 }
 
-/// Says that this worker has new keys.
-fn note(key_sets: &KeySets, id: KeySetId, how: &str) {
+/// Says that this worker has a new document.
+fn note(documents: &RemoteDocuments, id: DocumentId, how: &str) {
     if host::logs(Level::Debug) {
-        let name = key_sets.status(id).map(|status| status.name).unwrap_or_default();
+        let name = documents.status(id).map(|status| status.name).unwrap_or_default();
         host::log(Level::Debug, &format!("the keys of `{name}` are here: {how}"));
     }
 }
 
-fn lease_key(loaded: &Loaded, id: KeySetId) -> String {
-    format!("{}/lease", loaded.policy.key_sets().share_key(id))
+fn lease_key(loaded: &Loaded, id: DocumentId) -> String {
+    format!("{}/lease", loaded.policy.remote_documents().share_key(id))
 }
 
 /// Takes the right to fetch, if no other worker has it. Its value is the time when it ends.

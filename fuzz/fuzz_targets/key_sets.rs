@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use libfuzzer_sys::fuzz_target;
-use sidegate_engine::keys::{Adopted, Fetched};
+use sidegate_engine::remote::{Adopted, Fetched};
 use sidegate_engine::{Headers, HttpReply, Policy, Timestamp};
 
 const POLICY: &str = r#"{"apiVersion":"authorino.kuadrant.io/v1beta3","kind":"AuthConfig","metadata":{"name":"fuzz"},
@@ -13,7 +13,7 @@ const POLICY: &str = r#"{"apiVersion":"authorino.kuadrant.io/v1beta3","kind":"Au
 fuzz_target!(|replies: Vec<(u16, Option<String>, Vec<u8>)>| {
     let now = Timestamp::from_secs(1_800_000_000);
     let policy = Rc::new(Policy::compile(POLICY.as_bytes()).expect("the policy is well-formed"));
-    let keys = policy.key_sets();
+    let keys = policy.remote_documents();
     let mut replies = replies.into_iter();
     for id in keys.due(now) {
         let mut next = keys.begin(id, now);

@@ -36,10 +36,10 @@ thread_local! {
     static COMPILED: Rc<Policy> = {
         let ca = serde_json::Value::from(CA).to_string();
         let policy = Policy::compile(POLICY.replace("\"CA\"", &ca).as_bytes()).expect("the policy is well-formed");
-        for id in policy.key_sets().due(NOW) {
-            let fetch = policy.key_sets().begin(id, NOW).expect("the fetch is due");
+        for id in policy.remote_documents().due(NOW) {
+            let fetch = policy.remote_documents().begin(id, NOW).expect("the fetch is due");
             let keys = HttpReply { status: 200, body: KEYS.as_bytes().to_vec(), ..HttpReply::default() };
-            let _ = policy.key_sets().fetched(fetch.id, Ok(keys), NOW);
+            let _ = policy.remote_documents().fetched(fetch.id, Ok(keys), NOW);
         }
         Rc::new(policy)
     };

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use prost::Message as _;
 use serde_json::Value;
-use sidegate_engine::keys::Fetched;
 use sidegate_engine::policy::AuthConfig;
+use sidegate_engine::remote::Fetched;
 use sidegate_engine::{
     Attribute, Body, Call, CallError, Decision, Headers, HttpReply, HttpRequest, Needs, Policy, Progress, Question,
     Reply, Session, Timestamp, Verdict,
@@ -61,7 +61,7 @@ struct World<'a> {
 impl World<'_> {
     /// What the root context does on a tick, with nobody else to share keys with.
     fn fetch_keys(&self) {
-        let keys = self.policy.key_sets();
+        let keys = self.policy.remote_documents();
         for id in keys.due(self.now) {
             let mut next = keys.begin(id, self.now);
             while let Some(fetch) = next.take() {

@@ -67,9 +67,9 @@ impl Rig {
     fn wait_for_keys(&self, name: &str, prepared: &Prepared) -> Result<(), String> {
         let policy = Policy::compile(prepared.configuration.as_bytes())
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
-        let key_sets = policy.key_sets();
-        let issuers = key_sets.ids().filter_map(|id| Some(key_sets.status(id)?.name));
-        issuers.map(|issuer| self.envoy.wait_for_keys(name, &issuer)).collect()
+        let key_sets = policy.remote_documents();
+        let mut issuers = key_sets.ids().filter_map(|id| Some(key_sets.status(id)?.name));
+        issuers.try_for_each(|issuer| self.envoy.wait_for_keys(name, &issuer))
     }
 
     /// Runs a case.

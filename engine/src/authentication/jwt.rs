@@ -11,7 +11,7 @@ use crate::call::CallError;
 use crate::compile::Compiler;
 use crate::credentials::Credentials;
 use crate::error::StepError;
-use crate::keys::{KeySet, KeySetId, Location, Source, Wanted};
+use crate::remote::{DocumentId, KeySet, Location, Source, Wanted};
 use crate::session::Cx;
 use crate::token::{Fingerprint, Proof, Signer, Token};
 
@@ -25,7 +25,7 @@ const MAX_QUESTIONS: usize = 2;
 #[derive(Debug)]
 pub struct Jwt {
     credentials: Credentials,
-    key_set: KeySetId,
+    key_set: DocumentId,
     /// The issuer or the URL of the key set, as configured.
     source: String,
     timeout: Duration,
@@ -54,9 +54,9 @@ impl Jwt {
                 ("", String::new(), Location::Jwks("https://none.invalid".to_owned()))
             }
         };
-        let key_set = compiler.shared.key_sets.add(Source { location, ttl, timeout }).unwrap_or_else(|reason| {
+        let key_set = compiler.shared.remote.add(Source { location, ttl, timeout }).unwrap_or_else(|reason| {
             compiler.at(field, |compiler| compiler.problem(format!("`{url}` {reason}")));
-            KeySetId(u32::MAX)
+            DocumentId(u32::MAX)
         });
         Self {
             credentials,
@@ -81,7 +81,7 @@ impl Jwt {
         let credential = self.credentials.find(&cx.request)?;
         let fingerprint: Fingerprint = self.checks.clone().chain_update(&credential).finalize().into();
         let tokens = cx.policy.tokens();
-        if let Some(identity) = tokens.recall(&fingerprint, cx.policy.key_sets(), cx.time) {
+        if let Some(identity) = tokens.recall(&fingerprint, cx.policy.remote_documents(), cx.time) {
             return Ok(identity);
         }
         let token = Token::parse(&credential)?;
@@ -113,7 +113,7 @@ impl Jwt {
                 Signer::Nobody => return Err(unsigned()),
                 Signer::Unknown => {}
             }
-            if asked.is_err() || cx.policy.key_sets().want(self.key_set, cx.time) == Wanted::TooSoon {
+            if asked.is_err() || cx.policy.remote_documents().want(self.key_set, cx.time) == Wanted::TooSoon {
                 break;
             }
             asked = cx.refresh_keys(self.key_set, self.timeout).await;
@@ -128,10 +128,10 @@ impl Jwt {
     }
 
     fn keys(&self, cx: &Cx) -> Result<Rc<KeySet>, StepError> {
-        let key_sets = cx.policy.key_sets();
-        key_sets.current(self.key_set).ok_or_else(|| {
+        let documents = cx.policy.remote_documents();
+        documents.key_set(self.key_set).ok_or_else(|| {
             let error = StepError::unavailable(format!("the keys of issuer `{}` are not available yet", self.source));
-            match key_sets.status(self.key_set).and_then(|status| status.failure) {
+            match documents.status(self.key_set).and_then(|status| status.failure) {
                 Some(failure) => error.because(failure),
                 None => error.because("the first fetch is not done"),
             }
@@ -139,7 +139,7 @@ impl Jwt {
     }
 }
 
-fn begin_digest(KeySetId(key_set): KeySetId, issuer: Option<&String>, audiences: &[String]) -> Sha256 {
+fn begin_digest(DocumentId(key_set): DocumentId, issuer: Option<&String>, audiences: &[String]) -> Sha256 {
     // As JSON, in which no two lists look the same.
     let checks = serde_json::json!([key_set, issuer, audiences]).to_string();
     Sha256::new().chain_update(Sha256::digest(checks))

@@ -15,14 +15,20 @@ const NOT_OURS: [&str; 9] =
 /// # Errors
 /// Why not; the text goes on after the header's name.
 pub fn check_name(name: &str) -> Result<(), &'static str> {
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if name.is_empty() || !name.trim_start_matches(':').bytes().all(token) {
+    if !is_token(name.trim_start_matches(':')) {
         return Err("is no header name");
     }
     if name.starts_with(':') || NOT_OURS.contains(&name) {
         return Err("is a header that frames or routes the request: a policy cannot set it");
     }
     Ok(())
+}
+
+/// Whether text is a token (RFC 9110 section 5.6.2), as names of headers and cookies are.
+#[must_use]
+pub fn is_token(text: &str) -> bool {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(token)
 }
 
 /// Whether text can be the value of a header (RFC 9110 section 5.5): no control characters.

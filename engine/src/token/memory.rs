@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Times;
 use crate::crypto::Algorithm;
-use crate::keys::{Key, KeySet, KeySetId, KeySets};
+use crate::remote::{DocumentId, Key, KeySet, RemoteDocuments};
 use crate::time::Timestamp;
 
 /// Bytes of tokens that are remembered, for each that may be: as many shorter ones, fewer longer ones.
@@ -34,7 +34,7 @@ struct Inner {
 #[derive(Debug)]
 pub struct Proof {
     /// The key set that the rule trusts.
-    pub key_set: KeySetId,
+    pub key_set: DocumentId,
     /// The state of the set that the key was found in.
     pub keys: Weak<KeySet>,
     /// The key that signed.
@@ -63,10 +63,10 @@ impl TokenMemory {
     /// The identity of a token that was found good, if it still is: it holds now, and the key that signed it is still in
     /// its set.
     #[must_use]
-    pub fn recall(&self, fingerprint: &Fingerprint, key_sets: &KeySets, now: Timestamp) -> Option<Rc<Value>> {
+    pub fn recall(&self, fingerprint: &Fingerprint, documents: &RemoteDocuments, now: Timestamp) -> Option<Rc<Value>> {
         let mut inner = self.inner.borrow_mut();
         let token = inner.tokens.get_mut(fingerprint)?;
-        if token.proof.holds(key_sets, now) {
+        if token.proof.holds(documents, now) {
             return Some(Rc::clone(&token.identity));
         }
         inner.forget(fingerprint);
@@ -110,8 +110,8 @@ impl Inner {
 }
 
 impl Proof {
-    fn holds(&mut self, key_sets: &KeySets, now: Timestamp) -> bool {
-        let Some(current) = key_sets.current(self.key_set) else { return false };
+    fn holds(&mut self, documents: &RemoteDocuments, now: Timestamp) -> bool {
+        let Some(current) = documents.key_set(self.key_set) else { return false };
         if !std::ptr::eq(self.keys.as_ptr(), Rc::as_ptr(&current)) {
             if !current.has(self.algorithm, &self.key) {
                 return false;

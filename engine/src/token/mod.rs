@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::crypto::{Algorithm, Verifier};
 use crate::error::StepError;
-use crate::keys::{Key, KeySet};
+use crate::remote::{Key, KeySet};
 
 mod memory;
 mod times;

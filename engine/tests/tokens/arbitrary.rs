@@ -5,14 +5,14 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sidegate_engine::crypto::{Algorithm, PublicKey, RustCrypto, Verifier as _, ecdsa_from_der, ecdsa_to_der};
-use sidegate_engine::keys::{Fetched, KeySetId, KeySets, KeySetsBuilder, Location, Source};
+use sidegate_engine::remote::{DocumentId, Fetched, Location, RemoteDocuments, RemoteDocumentsBuilder, Source};
 use sidegate_engine::token::Token;
 use sidegate_engine::url::Url;
 use sidegate_engine::{Headers, HttpReply, Timestamp};
 
 use crate::signing::{Seed, encode, jwk, set, sign, with};
 
-const FIRST: KeySetId = KeySetId(0);
+const FIRST: DocumentId = DocumentId(0);
 
 fn json_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
@@ -45,13 +45,13 @@ fn key() -> impl Strategy<Value = Value> {
     )
 }
 
-fn sets(location: Location) -> KeySets {
-    let mut builder = KeySetsBuilder::default();
+fn sets(location: Location) -> RemoteDocuments {
+    let mut builder = RemoteDocumentsBuilder::default();
     builder.add(Source { location, ttl: None, timeout: Duration::from_secs(5) }).unwrap();
     builder.build()
 }
 
-fn answer(sets: &KeySets, status: u16, cache_control: Option<String>, body: Vec<u8>) -> Fetched {
+fn answer(sets: &RemoteDocuments, status: u16, cache_control: Option<String>, body: Vec<u8>) -> Fetched {
     let now = Timestamp::from_secs(1);
     let fetch = sets.begin(FIRST, now).unwrap();
     let headers = Headers::from_pairs(cache_control.map(|value| ("cache-control", value)));
@@ -77,7 +77,7 @@ proptest! {
         if let Ok(token) = Token::parse(text.as_bytes()) {
             let _ = token.times.check(Timestamp::from_secs(1_700_000_000));
             let _ = (token.check_issuer("a"), token.check_audience(&["a".to_owned()]));
-            let keys = sets.current(FIRST).unwrap();
+            let keys = sets.key_set(FIRST).unwrap();
             let signer = token.signed().and_then(|signed| {
                 signed.signer(&keys, &RustCrypto).map(|signer| format!("{signer:?}"))
             });
@@ -93,7 +93,7 @@ proptest! {
     ) {
         let sets = sets(Location::Jwks("https://a".to_owned()));
         let outcome = answer(&sets, status, cache_control, set(&keys));
-        prop_assert_eq!(outcome == Fetched::Done, sets.current(FIRST).is_some());
+        prop_assert_eq!(outcome == Fetched::Done, sets.key_set(FIRST).is_some());
     }
 
     #[test]
@@ -138,7 +138,7 @@ proptest! {
     fn publications_of_any_bytes_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let sets = sets(Location::Jwks("https://a".to_owned()));
         let adopted = sets.adopt(FIRST, &bytes, Timestamp::from_secs(1));
-        prop_assert!(matches!(adopted, sidegate_engine::keys::Adopted::Refused(_)));
+        prop_assert!(matches!(adopted, sidegate_engine::remote::Adopted::Refused(_)));
     }
 }
 
@@ -166,7 +166,7 @@ proptest! {
 fn public(algorithm: Algorithm) -> PublicKey {
     let sets = sets(Location::Jwks("https://a".to_owned()));
     assert_eq!(answer(&sets, 200, None, set(&[jwk(algorithm, Seed(1))])), Fetched::Done);
-    let keys = sets.current(FIRST).unwrap();
+    let keys = sets.key_set(FIRST).unwrap();
     let key = keys.candidates(algorithm, None).next().unwrap().public.clone();
     assert!(RustCrypto.verify(algorithm, &key, b"", &sign(algorithm, Seed(1), b"")));
     key

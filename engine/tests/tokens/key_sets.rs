@@ -4,7 +4,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sidegate_config::Upstream;
 use sidegate_engine::crypto::Algorithm;
-use sidegate_engine::keys::{Adopted, Fetch, Fetched, KeySetId, KeySets, KeySetsBuilder, Location, Source, Wanted};
+use sidegate_engine::remote::{
+    Adopted, DocumentId, Fetch, Fetched, Location, RemoteDocuments, RemoteDocumentsBuilder, Source, Wanted,
+};
 use sidegate_engine::{Headers, HttpReply, Timestamp};
 
 use sidegate_engine::url::Upstreams;
@@ -13,7 +15,7 @@ use crate::signing::{Seed, jwk, set, with};
 
 const ISSUER: &str = "https://idp.example.com/realms/a";
 const START: u64 = 1_000_000;
-const FIRST: KeySetId = KeySetId(0);
+const FIRST: DocumentId = DocumentId(0);
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_secs(START + seconds)
@@ -27,10 +29,10 @@ fn source(location: Location) -> Source {
     Source { location, ttl: None, timeout: Duration::from_secs(5) }
 }
 
-fn build(sources: &[Source]) -> KeySets {
+fn build(sources: &[Source]) -> RemoteDocuments {
     let mut problems = Vec::new();
     let upstreams = [Upstream { url: "https://keys.example.com".to_owned(), cluster: "keys".to_owned() }];
-    let mut builder = KeySetsBuilder::new(Rc::new(Upstreams::compile(&upstreams, &mut problems)));
+    let mut builder = RemoteDocumentsBuilder::new(Rc::new(Upstreams::compile(&upstreams, &mut problems)));
     for source in sources {
         builder.add(source.clone()).unwrap();
     }
@@ -40,11 +42,11 @@ fn build(sources: &[Source]) -> KeySets {
     sets
 }
 
-fn by_url() -> KeySets {
+fn by_url() -> RemoteDocuments {
     build(&[source(Location::Jwks("https://keys.example.com/jwks?v=1".to_owned()))])
 }
 
-fn by_issuer() -> KeySets {
+fn by_issuer() -> RemoteDocuments {
     build(&[source(Location::Issuer(ISSUER.to_owned()))])
 }
 
@@ -72,12 +74,12 @@ fn discovery() -> Vec<u8> {
         .into_bytes()
 }
 
-fn begin(sets: &KeySets, now: Timestamp) -> Fetch {
+fn begin(sets: &RemoteDocuments, now: Timestamp) -> Fetch {
     assert_eq!(sets.due(now), [FIRST]);
     sets.begin(FIRST, now).unwrap()
 }
 
-fn load(sets: &KeySets, body: Vec<u8>, now: Timestamp) {
+fn load(sets: &RemoteDocuments, body: Vec<u8>, now: Timestamp) {
     let mut fetch = begin(sets, now);
     if fetch.request.path.ends_with("/openid-configuration") {
         let Fetched::Next(next) = sets.fetched(fetch.id, answer(discovery()), now) else { panic!() };
@@ -86,23 +88,23 @@ fn load(sets: &KeySets, body: Vec<u8>, now: Timestamp) {
     assert_eq!(sets.fetched(fetch.id, answer(body), now), Fetched::Done);
 }
 
-fn knows(sets: &KeySets, kid: &str) -> bool {
-    sets.current(FIRST).unwrap().knows(kid)
+fn knows(sets: &RemoteDocuments, kid: &str) -> bool {
+    sets.key_set(FIRST).unwrap().knows(kid)
 }
 
-fn failure(sets: &KeySets) -> Option<String> {
+fn failure(sets: &RemoteDocuments) -> Option<String> {
     sets.status(FIRST).unwrap().failure
 }
 
 /// Seconds until the set is due again.
-fn wait(sets: &KeySets, now: Timestamp) -> f64 {
+fn wait(sets: &RemoteDocuments, now: Timestamp) -> f64 {
     sets.next_due().unwrap().since(now).as_secs_f64()
 }
 
 #[test]
 fn a_key_set_is_fetched_at_once() {
     let sets = by_url();
-    assert!(sets.current(FIRST).is_none());
+    assert!(sets.key_set(FIRST).is_none());
     let fetch = begin(&sets, at(0));
     assert_eq!(
         (fetch.request.scheme, fetch.request.authority.as_str(), fetch.request.path.as_str()),
@@ -112,7 +114,7 @@ fn a_key_set_is_fetched_at_once() {
     assert_eq!(sets.due(at(0)), []);
     assert_eq!(sets.begin(FIRST, at(0)), None, "one at a time");
     assert_eq!(sets.fetched(fetch.id, answer(keys(&[1])), at(1)), Fetched::Done);
-    let set = sets.current(FIRST).unwrap();
+    let set = sets.key_set(FIRST).unwrap();
     assert!(set.knows("k1") && !set.knows("k2"));
     assert_eq!(set.algorithms(), Algorithm::ALL);
     assert_eq!(sets.due(at(1)), []);
@@ -132,7 +134,7 @@ fn discovery_leads_to_the_key_set() {
     assert_eq!(sets.due(at(1)), [], "the second is under way");
     assert_eq!(sets.fetched(first.id, answer(discovery()), at(1)), Fetched::Stale);
     assert_eq!(sets.fetched(second.id, answer(keys(&[1])), at(2)), Fetched::Done);
-    assert_eq!(sets.current(FIRST).unwrap().algorithms(), [Algorithm::Es256]);
+    assert_eq!(sets.key_set(FIRST).unwrap().algorithms(), [Algorithm::Es256]);
 }
 
 #[test]
@@ -167,7 +169,7 @@ fn what_is_no_key_set_fails_with_a_reason() {
         let Fetched::Failed(reason) = sets.fetched(fetch.id, answer(body), at(0)) else { panic!("{part}") };
         assert!(reason.contains(part), "{reason}");
         assert_eq!(failure(&sets), Some(reason));
-        assert!(sets.current(FIRST).is_none());
+        assert!(sets.key_set(FIRST).is_none());
     }
 }
 
@@ -224,7 +226,7 @@ fn alg_pins_what_a_key_is_for() {
     let sets = by_url();
     let pinned = with(with(jwk(Algorithm::Rs256, Seed(1)), "kid", "a"), "alg", "PS384");
     load(&sets, set(&[pinned]), at(0));
-    let set = sets.current(FIRST).unwrap();
+    let set = sets.key_set(FIRST).unwrap();
     assert_eq!(set.candidates(Algorithm::Ps384, Some("a")).count(), 1);
     assert_eq!(set.candidates(Algorithm::Ps384, None).count(), 1);
     assert_eq!(set.candidates(Algorithm::Rs256, Some("a")).count(), 0);
@@ -300,7 +302,7 @@ fn a_fetch_without_outcome_is_given_up() {
     assert_eq!(failure(&sets), Some("there was no answer".to_owned()));
     assert_eq!(sets.due(at(9)), [FIRST]);
     assert_eq!(sets.fetched(fetch.id, answer(keys(&[1])), at(9)), Fetched::Stale);
-    assert!(sets.current(FIRST).is_none());
+    assert!(sets.key_set(FIRST).is_none());
     load(&sets, keys(&[1]), at(9));
 }
 
@@ -358,11 +360,11 @@ fn who_leaves_a_fetch_to_another_worker_looks_again_soon() {
 fn the_same_keys_are_the_same_set() {
     let sets = by_url();
     load(&sets, keys(&[1, 2]), at(0));
-    let first = sets.current(FIRST).unwrap();
+    let first = sets.key_set(FIRST).unwrap();
     load(&sets, keys(&[1, 2]), at(1000));
-    assert!(std::rc::Rc::ptr_eq(&first, &sets.current(FIRST).unwrap()));
+    assert!(std::rc::Rc::ptr_eq(&first, &sets.key_set(FIRST).unwrap()));
     load(&sets, keys(&[2]), at(2000));
-    let second = sets.current(FIRST).unwrap();
+    let second = sets.key_set(FIRST).unwrap();
     assert!(!std::rc::Rc::ptr_eq(&first, &second));
     let gone = first.candidates(Algorithm::Es256, Some("k1")).next().unwrap();
     let kept = first.candidates(Algorithm::Es256, Some("k2")).next().unwrap();
@@ -371,14 +373,14 @@ fn the_same_keys_are_the_same_set() {
 
 #[test]
 fn workers_share_what_they_fetched() {
-    for sets in [by_url as fn() -> KeySets, by_issuer] {
+    for sets in [by_url as fn() -> RemoteDocuments, by_issuer] {
         let (mine, yours) = (sets(), sets());
         assert_eq!(mine.share_key(FIRST), yours.share_key(FIRST));
         assert_eq!(mine.publication(FIRST), None);
         load(&mine, keys(&[1]), at(5));
         let publication = mine.publication(FIRST).unwrap();
         assert_eq!(yours.adopt(FIRST, &publication, at(6)), Adopted::Newer);
-        assert_eq!(yours.current(FIRST).as_deref(), mine.current(FIRST).as_deref());
+        assert_eq!(yours.key_set(FIRST).as_deref(), mine.key_set(FIRST).as_deref());
         assert_eq!(yours.due(at(6)), []);
         assert_eq!(yours.adopt(FIRST, &publication, at(6)), Adopted::Known);
         assert_eq!(mine.adopt(FIRST, &publication, at(6)), Adopted::Known);
@@ -434,7 +436,7 @@ fn a_publication_of_others_is_refused() {
     let refused = |bytes: &[u8], why: &str| {
         let fresh = by_url();
         assert!(matches!(fresh.adopt(FIRST, bytes, at(1)), Adopted::Refused(_)), "{why}");
-        assert!(fresh.current(FIRST).is_none());
+        assert!(fresh.key_set(FIRST).is_none());
     };
     for end in [0, 1, 31, 32, 35, 36, 40, publication.len() - 1] {
         refused(&publication[..end], "cut off");
@@ -458,8 +460,8 @@ fn a_publication_is_of_one_set_alone() {
     let fetch = sets.begin(FIRST, at(0)).unwrap();
     assert_eq!(sets.fetched(fetch.id, answer(keys(&[1])), at(0)), Fetched::Done);
     let publication = sets.publication(FIRST).unwrap();
-    assert!(matches!(sets.adopt(KeySetId(1), &publication, at(1)), Adopted::Refused(_)));
-    assert_ne!(sets.share_key(FIRST), sets.share_key(KeySetId(1)));
+    assert!(matches!(sets.adopt(DocumentId(1), &publication, at(1)), Adopted::Refused(_)));
+    assert_ne!(sets.share_key(FIRST), sets.share_key(DocumentId(1)));
 }
 
 #[test]
@@ -473,14 +475,14 @@ fn a_publication_from_the_future_is_refused() {
 
 #[test]
 fn rules_that_say_the_same_share_a_set() {
-    let mut builder = KeySetsBuilder::default();
+    let mut builder = RemoteDocumentsBuilder::default();
     let ids: Vec<_> = (0..1000).map(|_| builder.add(source(Location::Issuer(ISSUER.to_owned()))).unwrap()).collect();
     assert!(ids.iter().all(|id| *id == FIRST));
     let other = Source { ttl: Some(Duration::from_secs(60)), ..source(Location::Issuer(ISSUER.to_owned())) };
-    assert_eq!(builder.add(other), Ok(KeySetId(1)));
-    assert_eq!(builder.add(source(Location::Jwks(ISSUER.to_owned()))), Ok(KeySetId(2)));
+    assert_eq!(builder.add(other), Ok(DocumentId(1)));
+    assert_eq!(builder.add(source(Location::Jwks(ISSUER.to_owned()))), Ok(DocumentId(2)));
     assert!(builder.add(source(Location::Issuer("idp".to_owned()))).is_err());
-    assert_eq!(builder.build().ids().collect::<Vec<_>>(), [KeySetId(0), KeySetId(1), KeySetId(2)]);
+    assert_eq!(builder.build().ids().collect::<Vec<_>>(), [DocumentId(0), DocumentId(1), DocumentId(2)]);
 }
 
 #[test]
@@ -489,5 +491,5 @@ fn a_set_that_is_not_there_does_nothing() {
     assert_eq!((sets.due(at(0)), sets.next_due()), (vec![], None));
     assert_eq!(sets.begin(FIRST, at(0)), None);
     assert_eq!(sets.want(FIRST, at(0)), Wanted::TooSoon);
-    assert!(sets.current(FIRST).is_none() && sets.status(FIRST).is_none() && sets.publication(FIRST).is_none());
+    assert!(sets.key_set(FIRST).is_none() && sets.status(FIRST).is_none() && sets.publication(FIRST).is_none());
 }

@@ -2,7 +2,7 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 use sidegate_engine::crypto::{Algorithm, PublicKey, RustCrypto, Verifier};
-use sidegate_engine::keys::{Adopted, Fetched, KeySetId};
+use sidegate_engine::remote::{Adopted, DocumentId, Fetched};
 use sidegate_engine::{
     Call, CallError, Decision, DenialStatus, Headers, HttpReply, Policy, Progress, Question, Reply, Request, Session,
     Timestamp,
@@ -13,7 +13,7 @@ use crate::signing::{Seed, encode, jwk, set, token, with};
 const NOW: u64 = 1_700_000_000;
 const JWKS_URL: &str = "https://idp.example.com/jwks";
 const ISSUER: &str = "https://idp.example.com";
-const FIRST: KeySetId = KeySetId(0);
+const FIRST: DocumentId = DocumentId(0);
 const BAD_SIGNATURE: &str = "failed to verify signature: failed to verify id token signature";
 
 /// A policy with one `jwt` rule and the time.
@@ -46,7 +46,7 @@ impl World {
 
     /// Lets the fetch that is due find these keys.
     fn load(&self, keys: &[Value]) {
-        let sets = self.policy.key_sets();
+        let sets = self.policy.remote_documents();
         assert_eq!(sets.due(self.at()), [FIRST]);
         let mut fetch = sets.begin(FIRST, self.at()).unwrap();
         if fetch.request.path.ends_with("/openid-configuration") {
@@ -360,8 +360,8 @@ fn a_key_that_another_worker_did_not_see_either_is_fetched() {
     other.load(&[es256(1), es256(2)]);
     world.now += 10;
     let (mut session, progress) = world.start(&signed(&claims(), 3));
-    let sets = world.policy.key_sets();
-    let adopted = sets.adopt(FIRST, &other.policy.key_sets().publication(FIRST).unwrap(), world.at());
+    let sets = world.policy.remote_documents();
+    let adopted = sets.adopt(FIRST, &other.policy.remote_documents().publication(FIRST).unwrap(), world.at());
     assert_eq!(adopted, Adopted::Newer);
     let again = asked(session.resume(asked(progress).id, Ok(Reply::KeysRefreshed), world.at()));
     world.load(&[es256(1), es256(2), es256(3)]);
@@ -375,8 +375,8 @@ fn an_issuer_that_is_down_keeps_its_known_keys() {
         world.now += 20;
         let (mut session, progress) = world.start(&signed(&claims(), 2));
         let call = asked(progress);
-        let fetch = world.policy.key_sets().begin(FIRST, world.at()).unwrap();
-        let failed = world.policy.key_sets().fetched(fetch.id, Err("down".to_owned()), world.at());
+        let fetch = world.policy.remote_documents().begin(FIRST, world.at()).unwrap();
+        let failed = world.policy.remote_documents().fetched(fetch.id, Err("down".to_owned()), world.at());
         assert_eq!(failed, Fetched::Failed("down".to_owned()));
         let (status, reason) = outcome(session.resume(call.id, Err(error), world.at())).unwrap_err();
         assert_eq!(status, DenialStatus::Unauthenticated);

@@ -20,6 +20,22 @@ pub fn timeout(millis: Option<u64>) -> Duration {
     millis.filter(|millis| *millis > 0).map_or(TIMEOUT, Duration::from_millis)
 }
 
+/// A request without headers and body.
+#[must_use]
+pub fn request(method: &str, url: &Url, clusters: Vec<String>) -> HttpRequest {
+    HttpRequest {
+        method: method.to_owned(),
+        scheme: url.scheme,
+        authority: url.authority(),
+        path: url.path.clone(),
+        clusters,
+        headers: Vec::new(),
+        body: Vec::new(),
+        max_response_bytes: MAX_RESPONSE_BYTES,
+        share: None,
+    }
+}
+
 /// A server, a path of it, and how long it may take to answer.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
@@ -69,17 +85,7 @@ impl Endpoint {
     /// A request without headers and body.
     #[must_use]
     pub fn request(&self, method: &str) -> HttpRequest {
-        HttpRequest {
-            method: method.to_owned(),
-            scheme: self.url.scheme,
-            authority: self.url.authority(),
-            path: self.url.path.clone(),
-            clusters: self.clusters.clone(),
-            headers: Vec::new(),
-            body: Vec::new(),
-            max_response_bytes: MAX_RESPONSE_BYTES,
-            share: None,
-        }
+        request(method, &self.url, self.clusters.clone())
     }
 
     /// Sends a request to it.

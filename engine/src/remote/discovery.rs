@@ -13,6 +13,9 @@ pub struct Discovery {
     pub jwks: Url,
     /// The algorithms that tokens are signed with.
     pub algorithms: Vec<Algorithm>,
+    /// Where more is said of who shows an access token; none if the issuer does not say it, or it is no place to send
+    /// one to.
+    pub user_info: Option<Url>,
 }
 
 #[derive(Deserialize)]
@@ -21,6 +24,9 @@ struct Document {
     jwks_uri: String,
     #[serde(default)]
     id_token_signing_alg_values_supported: Option<Vec<String>>,
+    // Of no interest to tokens, so nothing that may be wrong with it is in their way.
+    #[serde(default)]
+    userinfo_endpoint: serde_json::Value,
 }
 
 /// The discovery document's URL.
@@ -28,11 +34,19 @@ struct Document {
 /// # Errors
 /// The issuer is no usable URL; what is wrong, to be said after it.
 pub fn url(issuer: &str) -> Result<Url, &'static str> {
+    well_known(issuer, "openid-configuration")
+}
+
+/// The URL of a document that an issuer has under a well-known name (RFC 8615).
+///
+/// # Errors
+/// The issuer is no usable URL; what is wrong, to be said after it.
+pub fn well_known(issuer: &str, name: &str) -> Result<Url, &'static str> {
     if Url::parse(issuer)?.has_query() {
         return Err("has a query, which an issuer cannot have");
     }
     let base = issuer.strip_suffix('/').unwrap_or(issuer);
-    Url::parse(&format!("{base}/.well-known/openid-configuration"))
+    Url::parse(&format!("{base}/.well-known/{name}"))
 }
 
 /// Parses the discovery document of an issuer.
@@ -45,21 +59,40 @@ pub fn parse(document: &[u8], issuer: &str) -> Result<Discovery, String> {
     }
     let document: Document =
         serde_json::from_slice(document).map_err(|_| "the answer is no discovery document".to_owned())?;
-    if document.issuer != issuer {
-        let claimed: String = document.issuer.chars().filter(|character| !character.is_control()).take(256).collect();
-        return Err(format!("the discovery document is of issuer `{claimed}`, not of `{issuer}`"));
-    }
-    let jwks = Url::parse(&document.jwks_uri).map_err(|reason| format!("`jwks_uri` {reason}"))?;
-    if jwks.scheme != "https" && Url::parse(issuer).is_ok_and(|issuer| issuer.scheme == "https") {
-        return Err("`jwks_uri` is not `https`, but the issuer is".to_owned());
-    }
+    check_issuer("discovery document", &document.issuer, issuer)?;
+    let jwks = endpoint("jwks_uri", &document.jwks_uri, issuer)?;
+    let user_info = document.userinfo_endpoint.as_str().and_then(|url| endpoint("userinfo_endpoint", url, issuer).ok());
     let names = document.id_token_signing_alg_values_supported.unwrap_or_default();
     let mut algorithms: Vec<_> = names.iter().filter_map(|name| Algorithm::from_name(name)).collect();
     if algorithms.is_empty() {
         // The default of the standard, which every issuer must support.
         algorithms.push(Algorithm::Rs256);
     }
-    Ok(Discovery { jwks, algorithms })
+    Ok(Discovery { jwks, algorithms, user_info })
+}
+
+/// Whether a document is of the issuer that it is asked of, byte for byte.
+///
+/// # Errors
+/// It is not.
+pub fn check_issuer(what: &str, claimed: &str, issuer: &str) -> Result<(), String> {
+    if claimed == issuer {
+        return Ok(());
+    }
+    let claimed: String = claimed.chars().filter(|character| !character.is_control()).take(256).collect();
+    Err(format!("the {what} is of issuer `{claimed}`, not of `{issuer}`"))
+}
+
+/// A place that the document of an issuer names: no less safe than the issuer itself.
+///
+/// # Errors
+/// It is none, or not `https` though the issuer is.
+pub fn endpoint(member: &str, url: &str, issuer: &str) -> Result<Url, String> {
+    let url = Url::parse(url).map_err(|reason| format!("`{member}` {reason}"))?;
+    if url.scheme != "https" && Url::parse(issuer).is_ok_and(|issuer| issuer.scheme == "https") {
+        return Err(format!("`{member}` is not `https`, but the issuer is"));
+    }
+    Ok(url)
 }
 
 #[cfg(test)]
@@ -101,6 +134,19 @@ mod tests {
         assert!(parsed("", &[]).is_err());
         let plain = json!({"issuer": "http://a", "jwks_uri": "http://b/jwks"}).to_string();
         assert_eq!(parse(plain.as_bytes(), "http://a").map(|discovery| discovery.jwks.host), Ok("b".to_owned()));
+    }
+
+    #[test]
+    fn user_info_is_no_reason_to_do_without_keys() {
+        let user_info = |endpoint: serde_json::Value| {
+            let document = json!({"issuer": ISSUER, "jwks_uri": "https://a/jwks", "userinfo_endpoint": endpoint});
+            parse(document.to_string().as_bytes(), ISSUER).unwrap().user_info.map(|url| url.to_string())
+        };
+        assert_eq!(user_info(json!("https://a/info")), Some("https://a/info".to_owned()));
+        for none in [json!("http://a/info"), json!("a"), json!(1), json!(null)] {
+            assert_eq!(user_info(none.clone()), None, "{none}");
+        }
+        assert_eq!(parsed("https://a/jwks", &[]).unwrap().user_info, None);
     }
 
     #[test]

@@ -1,20 +1,23 @@
-//! One key set over time: when it is due, what is fetched next, what comes of it.
+//! One document over time: when it is due, what is fetched next, what comes of it.
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use super::discovery::{self, Discovery};
+use super::document::Document;
 use super::jitter::Jitter;
-use super::jwks::{self, Key, Keys};
 use super::publication::Facts;
-use super::{Adopted, Fetch, FetchId, Fetched, KeySet, KeySetId, Location, Source, Status, Wanted};
+use super::{Adopted, DocumentId, Fetch, FetchId, Fetched, Location, Source, Status, Wanted, jwks, rego, uma};
 use crate::call::{HttpReply, HttpRequest};
 use crate::crypto::Algorithm;
+use crate::outbound;
 use crate::time::Timestamp;
 use crate::url::{Upstreams, Url};
 
 /// Time between refreshes, if neither configuration nor server says another.
 const INTERVAL: Duration = Duration::from_secs(300);
+
+/// Time to the refresh of what is never refreshed.
+const NEVER: Duration = Duration::from_nanos(u64::MAX);
 
 /// Bounds of what the server may say.
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
@@ -35,12 +38,12 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How much later than our own time another worker's may be.
 const MAX_SKEW: Duration = Duration::from_secs(60);
 
-/// One key set.
+/// One document.
 #[derive(Debug)]
 pub struct Refresh {
-    id: KeySetId,
+    id: DocumentId,
     pub source: Source,
-    /// Of the discovery document, or of the key set itself.
+    /// Of the discovery document, or of the document itself.
     url: Url,
     /// Where discovery says that the keys are, and what they are used with.
     discovery: Option<Discovery>,
@@ -55,11 +58,12 @@ pub struct Refresh {
     wanted_at: Option<Timestamp>,
 }
 
-/// The latest keys that were good.
+/// The latest document that was good.
 #[derive(Debug)]
 struct Good {
-    set: Rc<KeySet>,
-    document: Vec<u8>,
+    document: Document,
+    /// What it was read from.
+    content: Vec<u8>,
     notes: Vec<String>,
     fetched_at: Timestamp,
     interval: Duration,
@@ -76,7 +80,7 @@ struct Flight {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Discovery,
-    Jwks,
+    Document,
 }
 
 impl Refresh {
@@ -84,10 +88,11 @@ impl Refresh {
     ///
     /// # Errors
     /// The URL is not usable: what is wrong, to be said after it.
-    pub fn new(id: KeySetId, source: Source) -> Result<Self, &'static str> {
+    pub fn new(id: DocumentId, source: Source) -> Result<Self, &'static str> {
         let url = match &source.location {
             Location::Issuer(issuer) => discovery::url(issuer)?,
-            Location::Jwks(url) => Url::parse(url)?,
+            Location::Jwks(url) | Location::Rego(rego::Place { url, .. }) => Url::parse(url)?,
+            Location::Uma(issuer) => uma::url(issuer)?,
         };
         Ok(Self {
             id,
@@ -105,9 +110,14 @@ impl Refresh {
         })
     }
 
-    /// The keys at hand.
-    pub fn current(&self) -> Option<&Rc<KeySet>> {
-        self.good.as_ref().map(|good| &good.set)
+    /// The document at hand.
+    pub fn current(&self) -> Option<&Document> {
+        self.good.as_ref().map(|good| &good.document)
+    }
+
+    /// What discovery said, once it was good.
+    pub const fn discovery(&self) -> Option<&Discovery> {
+        self.discovery.as_ref()
     }
 
     /// Whether a fetch should begin. A fetch whose time is over counts as failed.
@@ -125,9 +135,10 @@ impl Refresh {
 
     /// Begins the fetch that is due.
     pub fn begin(&mut self, upstreams: &Upstreams, now: Timestamp) -> Fetch {
-        let known = matches!(self.source.location, Location::Jwks(_)) || (self.wanted && self.discovery.is_some());
+        let by_discovery = matches!(self.source.location, Location::Issuer(_));
+        let known = !by_discovery || (self.wanted && self.discovery.is_some());
         self.wanted = false;
-        self.fetch(if known { Stage::Jwks } else { Stage::Discovery }, upstreams, now)
+        self.fetch(if known { Stage::Document } else { Stage::Discovery }, upstreams, now)
     }
 
     fn fetch(&mut self, stage: Stage, upstreams: &Upstreams, now: Timestamp) -> Fetch {
@@ -136,23 +147,27 @@ impl Refresh {
         let deadline = now.after(timeout).after(GRACE);
         self.flight = Some(Flight { serial: self.serial, stage, deadline });
         let url = match (stage, &self.discovery) {
-            (Stage::Jwks, Some(discovery)) => &discovery.jwks,
+            (Stage::Document, Some(discovery)) => &discovery.jwks,
             _ => &self.url,
         };
-        Fetch {
-            id: FetchId { key_set: self.id, serial: self.serial },
-            request: HttpRequest {
-                method: "GET".to_owned(),
-                scheme: url.scheme,
-                authority: url.authority(),
-                path: url.path.clone(),
-                clusters: upstreams.clusters(url),
-                headers: vec![("accept".to_owned(), "application/json".to_owned())],
-                body: Vec::new(),
-                max_response_bytes: jwks::MAX_BYTES,
-                share: None,
-            },
-            timeout,
+        let mut request = outbound::request("GET", url, upstreams.clusters(url));
+        self.dress(&mut request);
+        Fetch { id: FetchId { document: self.id, serial: self.serial }, request, timeout }
+    }
+
+    /// Adds to a request what the kind of document needs.
+    fn dress(&self, request: &mut HttpRequest) {
+        match &self.source.location {
+            Location::Issuer(_) | Location::Jwks(_) | Location::Uma(_) => {
+                request.headers.push(("accept".to_owned(), "application/json".to_owned()));
+                request.max_response_bytes = jwks::MAX_BYTES;
+            }
+            Location::Rego(rego::Place { url: _, credential, max_bytes }) => {
+                if let Some(credential) = credential {
+                    credential.place(request);
+                }
+                request.max_response_bytes = *max_bytes;
+            }
         }
     }
 
@@ -175,37 +190,51 @@ impl Refresh {
         };
         let taken = outcome.and_then(|response| match stage {
             Stage::Discovery => {
-                self.discovered(&response).map(|()| Fetched::Next(self.fetch(Stage::Jwks, upstreams, now)))
+                self.discovered(&response).map(|()| Fetched::Next(self.fetch(Stage::Document, upstreams, now)))
             }
-            Stage::Jwks => self.loaded(response, now, jitter).map(|()| Fetched::Done),
+            Stage::Document => self.loaded(response, now, jitter).map(|()| Fetched::Done),
         });
         taken.unwrap_or_else(|reason| self.failed(reason, now, jitter))
     }
 
     fn discovered(&mut self, response: &HttpReply) -> Result<(), String> {
         if let Location::Issuer(issuer) = &self.source.location {
-            self.discovery = Some(discovery::parse(body(response)?, issuer)?);
+            check_status(response)?;
+            self.discovery = Some(discovery::parse(&response.body, issuer)?);
         }
         Ok(())
     }
 
-    fn loaded(&mut self, response: HttpReply, now: Timestamp, jitter: &Jitter) -> Result<(), String> {
-        let keys = jwks::parse(body(&response)?)?;
-        let stated = response.headers.text("cache-control").and_then(|text| max_age(&text));
-        let stated = stated.map_or(INTERVAL, |age| age.clamp(MIN_INTERVAL, MAX_INTERVAL));
-        let interval = self.source.ttl.unwrap_or(stated);
-        self.keep(keys, response.body, interval, now, jitter);
+    fn loaded(&mut self, reply: HttpReply, now: Timestamp, jitter: &Jitter) -> Result<(), String> {
+        check_status(&reply)?;
+        let interval = self.source.ttl.unwrap_or_else(|| self.interval(&reply));
+        let content = match &self.source.location {
+            Location::Issuer(_) | Location::Jwks(_) | Location::Uma(_) => reply.body,
+            Location::Rego(_) => rego::unwrap(reply)?,
+        };
+        let (document, notes) = Document::read(&self.source.location, self.discovery.as_ref(), &content)?;
+        self.keep(Good { document, content, notes, fetched_at: now, interval }, jitter);
         Ok(())
     }
 
-    fn keep(&mut self, keys: Keys, document: Vec<u8>, interval: Duration, at: Timestamp, jitter: &Jitter) {
-        let Keys { keys, notes } = keys;
-        let algorithms = self.discovery.as_ref().map(|discovery| discovery.algorithms.clone());
-        let set = KeySet { keys, algorithms: algorithms.unwrap_or_else(|| Algorithm::ALL.to_vec()) };
-        // The same keys are the same set, so that what was verified by it need not be looked up again.
-        let set = self.current().filter(|current| ***current == set).cloned().unwrap_or_else(|| Rc::new(set));
-        self.good = Some(Good { set, document, notes, fetched_at: at, interval });
-        self.next = at.after(jitter.spread(interval, 0.76..0.84));
+    /// Time to the next refresh, if the configuration does not say it.
+    fn interval(&self, reply: &HttpReply) -> Duration {
+        match &self.source.location {
+            Location::Rego(_) => NEVER,
+            Location::Issuer(_) | Location::Jwks(_) | Location::Uma(_) => {
+                let stated = reply.headers.text("cache-control").and_then(|text| max_age(&text));
+                stated.map_or(INTERVAL, |age| age.clamp(MIN_INTERVAL, MAX_INTERVAL))
+            }
+        }
+    }
+
+    fn keep(&mut self, mut good: Good, jitter: &Jitter) {
+        // The same content is the same document, so that what was made by it (verified, compiled) need not be made again.
+        if let Some(current) = self.current().filter(|current| **current == good.document) {
+            good.document = current.clone();
+        }
+        self.next = good.fetched_at.after(jitter.spread(good.interval, 0.76..0.84));
+        self.good = Some(good);
         self.failures = 0;
         self.failure = None;
     }
@@ -236,15 +265,20 @@ impl Refresh {
 
     /// What to tell the other workers.
     pub fn publication(&self) -> Option<(Facts, &[u8])> {
-        let Good { document, fetched_at, interval, .. } = self.good.as_ref()?;
+        let Good { content, fetched_at, interval, .. } = self.good.as_ref()?;
         let facts = Facts {
             fetched_at: fetched_at.nanos(),
             interval: u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX),
             wanted_at: self.wanted_at.map(Timestamp::nanos),
             jwks_url: self.discovery.as_ref().map(|discovery| discovery.jwks.to_string()),
             algorithms: self.algorithms().map(|algorithm| algorithm.name().to_owned()).collect(),
+            user_info_url: self
+                .discovery
+                .as_ref()
+                .and_then(|discovery| discovery.user_info.as_ref())
+                .map(Url::to_string),
         };
-        Some((facts, document))
+        Some((facts, content))
     }
 
     fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
@@ -252,25 +286,29 @@ impl Refresh {
     }
 
     /// Takes what another worker published.
-    pub fn adopt(&mut self, facts: Facts, document: &[u8], now: Timestamp, jitter: &Jitter) -> Adopted {
-        let Facts { fetched_at, interval, wanted_at, jwks_url, algorithms } = facts;
-        let fetched_at = Timestamp::from_nanos(fetched_at);
+    pub fn adopt(&mut self, facts: Facts, content: &[u8], now: Timestamp, jitter: &Jitter) -> Adopted {
+        let Facts { fetched_at, interval, wanted_at, jwks_url, algorithms, user_info_url } = facts;
+        let (fetched_at, interval) = (Timestamp::from_nanos(fetched_at), Duration::from_nanos(interval));
         if self.good.as_ref().is_some_and(|good| good.fetched_at >= fetched_at) {
             return Adopted::Known;
         }
         if fetched_at > now.after(MAX_SKEW) {
             return Adopted::Refused("it comes from the future");
         }
-        let Ok(keys) = jwks::parse(document) else { return Adopted::Refused("it is no key set") };
-        match (&self.source.location, jwks_url.as_deref().map(Url::parse)) {
+        let discovery = match (&self.source.location, jwks_url.as_deref().map(Url::parse)) {
             (Location::Issuer(_), Some(Ok(jwks))) => {
                 let algorithms = algorithms.iter().filter_map(|name| Algorithm::from_name(name)).collect();
-                self.discovery = Some(Discovery { jwks, algorithms });
+                let user_info = user_info_url.and_then(|url| Url::parse(&url).ok());
+                Some(Discovery { jwks, algorithms, user_info })
             }
-            (Location::Jwks(_), None) => {}
+            (Location::Jwks(_) | Location::Uma(_) | Location::Rego(_), None) => None,
             _ => return Adopted::Refused("it is of another kind of source"),
-        }
-        self.keep(keys, document.to_vec(), Duration::from_nanos(interval), fetched_at, jitter);
+        };
+        let Ok((document, notes)) = Document::read(&self.source.location, discovery.as_ref(), content) else {
+            return Adopted::Refused("it is no such document");
+        };
+        self.discovery = discovery;
+        self.keep(Good { document, content: content.to_vec(), notes, fetched_at, interval }, jitter);
         // What was fetched before a key was wanted may well be without it.
         self.wanted = self.wanted && self.wanted_at.is_some_and(|wanted_at| fetched_at < wanted_at);
         if self.wanted {
@@ -282,10 +320,20 @@ impl Refresh {
 
     /// How it fares.
     pub fn status(&self) -> Status {
-        let (Location::Issuer(name) | Location::Jwks(name)) = &self.source.location;
+        let keys = |good: &Good| match &good.document {
+            Document::Keys(set) => Some(set.keys.len()),
+            Document::Uma(_) | Document::Rego(_) => None,
+        };
+        let (what, name) = match &self.source.location {
+            Location::Issuer(name) | Location::Jwks(name) => ("keys", name.as_str()),
+            Location::Uma(name) => ("UMA configuration", name.as_str()),
+            // Its query may have secrets.
+            Location::Rego(place) => ("policy", place.url.split('?').next().unwrap_or_default()),
+        };
         Status {
-            name: name.clone(),
-            keys: self.good.as_ref().map(|good| good.set.keys.len()),
+            what,
+            name: name.to_owned(),
+            keys: self.good.as_ref().and_then(keys),
             fetched_at: self.good.as_ref().map(|good| good.fetched_at),
             failure: self.failure.clone(),
             notes: self.good.as_ref().map(|good| good.notes.clone()).unwrap_or_default(),
@@ -293,10 +341,10 @@ impl Refresh {
     }
 }
 
-/// The body of a good answer. A redirect is none: its target may be anywhere.
-fn body(response: &HttpReply) -> Result<&[u8], String> {
-    match response.status {
-        200 => Ok(&response.body),
+/// Whether an answer is one. A redirect is none: its target may be anywhere.
+fn check_status(reply: &HttpReply) -> Result<(), String> {
+    match reply.status {
+        200 => Ok(()),
         status => Err(format!("the answer has status {status}")),
     }
 }
@@ -309,37 +357,4 @@ fn max_age(cache_control: &str) -> Option<Duration> {
         other => other.strip_prefix("max-age=")?.trim_matches('"').parse().ok(),
     });
     seconds.min().map(Duration::from_secs)
-}
-
-impl KeySet {
-    /// Whether tokens may be signed so.
-    #[must_use]
-    pub fn allows(&self, algorithm: Algorithm) -> bool {
-        self.algorithms.contains(&algorithm)
-    }
-
-    /// The algorithms that tokens may be signed with.
-    #[must_use]
-    pub fn algorithms(&self) -> &[Algorithm] {
-        &self.algorithms
-    }
-
-    /// Whether a key has this id.
-    #[must_use]
-    pub fn knows(&self, kid: &str) -> bool {
-        self.keys.iter().any(|key| key.kid.as_deref() == Some(kid))
-    }
-
-    /// The keys that a signature may be of: those with the id (none given: all) that are for the algorithm.
-    pub fn candidates(&self, algorithm: Algorithm, kid: Option<&str>) -> impl Iterator<Item = &Rc<Key>> {
-        let fits = move |key: &&Rc<Key>| kid.is_none() || key.kid.as_deref() == kid;
-        let allowed = self.allows(algorithm);
-        self.keys.iter().filter(fits).filter(move |key| allowed && key.algorithms.contains(&algorithm))
-    }
-
-    /// Whether a signature by this key still counts.
-    #[must_use]
-    pub fn has(&self, algorithm: Algorithm, key: &Key) -> bool {
-        self.allows(algorithm) && self.keys.iter().any(|known| **known == *key)
-    }
 }

@@ -1,0 +1,73 @@
+//! Policies in Rego that servers keep.
+
+use std::rc::Rc;
+
+use serde::Deserialize;
+
+use crate::call::HttpReply;
+use crate::credentials::Credential;
+
+/// Where a policy is, and what is shown to get it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// URL.
+    pub url: String,
+    /// What is sent with the request.
+    pub credential: Option<Credential>,
+    /// Bytes that the answer may have.
+    pub max_bytes: usize,
+}
+
+#[derive(Deserialize)]
+struct Wrapped {
+    result: Raw,
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    raw: String,
+}
+
+/// The policy in an answer: the text, or what JSON has at `result.raw`, as OPA's policy API writes it.
+///
+/// # Errors
+/// There is none.
+pub fn unwrap(reply: HttpReply) -> Result<Vec<u8>, String> {
+    if !reply.is_json() {
+        return Ok(reply.body);
+    }
+    let Wrapped { result: Raw { raw } } = serde_json::from_slice(&reply.body)
+        .map_err(|_| "the answer is JSON without a policy at `result.raw`".to_owned())?;
+    Ok(raw.into_bytes())
+}
+
+/// Reads a policy.
+///
+/// # Errors
+/// It is no text.
+pub fn parse(text: &[u8]) -> Result<Rc<str>, String> {
+    let text = str::from_utf8(text).map_err(|_| "the policy is not UTF-8".to_owned())?;
+    Ok(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Headers;
+
+    fn read(content_type: &str, body: &[u8]) -> Result<String, String> {
+        let headers = Headers::from_pairs([("content-type", content_type)]);
+        let reply = HttpReply { status: 200, headers, body: body.to_vec(), ..HttpReply::default() };
+        parse(&unwrap(reply)?).map(|text| text.to_string())
+    }
+
+    #[test]
+    fn a_policy_is_text_or_within_json() {
+        assert_eq!(read("text/plain", b"allow = true"), Ok("allow = true".to_owned()));
+        let json = br#"{"result": {"id": "x", "raw": "allow = true"}}"#;
+        assert_eq!(read("application/json; charset=utf-8", json), Ok("allow = true".to_owned()));
+        assert!(read("application/json", b"allow = true").unwrap_err().contains("result.raw"));
+        assert!(read("application/json", br#"{"result": {}}"#).unwrap_err().contains("result.raw"));
+        assert!(read("text/plain", b"\xff").unwrap_err().contains("UTF-8"));
+    }
+}
