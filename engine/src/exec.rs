@@ -77,6 +77,13 @@ impl Calls {
             *waiting = Some(reply);
         }
     }
+
+    /// Answers everything that is not answered yet.
+    pub fn time_out(&self) {
+        for reply in self.replies.borrow_mut().values_mut().filter(|reply| reply.is_none()) {
+            *reply = Some(Err(CallError::Timeout));
+        }
+    }
 }
 
 /// Runs all at once, in order, and shows each result to `visit` as it comes; a break ends the others. One that needs no
@@ -142,6 +149,20 @@ mod tests {
         assert!(task.poll().is_pending());
         calls.reply(CallId(1), Err(CallError::Timeout));
         assert_eq!(task.poll(), Poll::Ready((Ok(Reply::KeysRefreshed), Err(CallError::Timeout))));
+    }
+
+    #[test]
+    fn what_is_not_answered_can_time_out_at_once() {
+        let calls = Rc::new(Calls::default());
+        let mut task = Task::new({
+            let calls = Rc::clone(&calls);
+            async move { (ask(&calls, 1).await, ask(&calls, 2).await) }
+        });
+        assert!(task.poll().is_pending());
+        calls.time_out();
+        assert!(task.poll().is_pending(), "a later question");
+        calls.time_out();
+        assert_eq!(task.poll(), Poll::Ready((Err(CallError::Timeout), Err(CallError::Timeout))));
     }
 
     #[test]

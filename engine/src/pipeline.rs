@@ -7,7 +7,7 @@ use sidegate_config::{AuthConfigWhenError, CallbackOrder};
 use crate::call::CallError;
 use crate::expression::condition::Held;
 use crate::policy::AuthConfig;
-use crate::request::Attribute;
+use crate::request::{Attribute, Headers};
 use crate::response::denial::{self, Denial};
 use crate::session::Cx;
 use crate::trace::{Outcome, Stage, StepRecord};
@@ -54,6 +54,9 @@ async fn body(policy: &AuthConfig, cx: &Cx) -> Result<(), Denial> {
     if !policy.needs.has(Attribute::Body) {
         return Ok(());
     }
+    if becomes_tunnel(&cx.request.headers) {
+        return Err(Denial::new(DenialStatus::Unavailable, "the request becomes a tunnel, whose body has no end"));
+    }
     cx.read_body().await.map_err(|error| match error {
         CallError::TooLong => {
             let most = cx.policy.max_request_bytes();
@@ -63,6 +66,12 @@ async fn body(policy: &AuthConfig, cx: &Cx) -> Result<(), Denial> {
             Denial::new(DenialStatus::Unavailable, "the request's body cannot be read")
         }
     })
+}
+
+/// Whether the request is CONNECT or an upgrade: of its body there is more to come as long as it is open, so nobody may
+/// wait for it. An upgrade over HTTP/2 has this header too: Envoy makes one of the two.
+fn becomes_tunnel(headers: &Headers) -> bool {
+    headers.has("upgrade") || headers.all(":method").any(|method| method == b"CONNECT")
 }
 
 /// A header by which the client may have chosen the route that named this AuthConfig, and that will be taken out or

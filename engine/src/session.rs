@@ -65,11 +65,23 @@ impl Session {
     /// Goes on with a reply. Replies to calls that nobody waits for any more change nothing.
     pub fn resume(&mut self, id: CallId, reply: Result<Reply, CallError>, now: Timestamp) -> Progress {
         if now > self.deadline {
-            return Progress::Done(pipeline::timed_out(&self.cx));
+            return Progress::Done(self.expire());
         }
         self.cx.state.now.set(now);
         self.cx.state.calls.reply(id, reply);
         self.advance()
+    }
+
+    /// When all of its calls must be answered: then it is to be ended by [`Session::expire`].
+    #[must_use]
+    pub const fn deadline(&self) -> Timestamp {
+        self.deadline
+    }
+
+    /// Ends it at its deadline.
+    #[must_use]
+    pub fn expire(&self) -> Verdict {
+        pipeline::timed_out(&self.cx)
     }
 
     /// What is still to be done once the verdict has been carried out; none if nothing is.
@@ -125,11 +137,25 @@ impl FollowUp {
     /// Goes on with a reply. Replies to calls that nobody waits for any more change nothing.
     pub fn resume(&mut self, id: CallId, reply: Result<Reply, CallError>, now: Timestamp) -> Following {
         if now > self.deadline {
-            return Following::Done(self.cx.take_steps());
+            return Following::Done(self.expire());
         }
         self.cx.state.now.set(now);
         self.cx.state.calls.reply(id, reply);
         self.advance()
+    }
+
+    /// When all of its calls must be answered: then it is to be ended by [`FollowUp::expire`].
+    #[must_use]
+    pub const fn deadline(&self) -> Timestamp {
+        self.deadline
+    }
+
+    /// Ends it at its deadline: what is under way has taken too long, and what comes after that is left out.
+    #[must_use]
+    pub fn expire(&mut self) -> Vec<StepRecord> {
+        self.cx.state.calls.time_out();
+        let _: Poll<()> = self.task.poll();
+        self.cx.take_steps()
     }
 
     fn advance(&mut self) -> Following {

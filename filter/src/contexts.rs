@@ -44,12 +44,13 @@ pub fn stream(id: u32) -> Rc<Stream> {
 
 /// A context ends.
 pub fn end(id: u32) {
-    let stream = CONTEXTS.with_borrow_mut(|contexts| {
-        contexts.plugins.remove(&id);
-        contexts.streams.remove(&id)
-    });
+    let (stream, plugin) =
+        CONTEXTS.with_borrow_mut(|contexts| (contexts.streams.remove(&id), contexts.plugins.remove(&id)));
     if let Some(stream) = stream {
         stream.gone();
+    }
+    if let Some(plugin) = plugin {
+        plugin.calls.clear();
     }
 }
 

@@ -5,6 +5,7 @@
 //! that was never shown to us, as when a capability restriction leaves a callback out.
 #![expect(unsafe_code, reason = "the ABI is C functions under their plain names")]
 
+use crate::answer::Announced;
 use crate::contexts;
 use crate::http::Action;
 use crate::plugin::Plugin;
@@ -28,7 +29,7 @@ extern "C" fn _initialize() {
 /// Memory for what Envoy gives us; `host::returned` takes it over. Null if there is none.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
-    let mut bytes = Vec::new();
+    let mut bytes: Vec<u8> = Vec::new();
     if bytes.try_reserve_exact(size).is_err() {
         return std::ptr::null_mut();
     }
@@ -62,20 +63,21 @@ extern "C" fn proxy_on_tick(root: u32) {
 
 /// The answer to a call.
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_http_call_response(root: u32, token: u32, headers: u32, _body_size: usize, _trailers: u32) {
-    with_plugin(root, |plugin| plugin.fetch_answered(token, headers));
+extern "C" fn proxy_on_http_call_response(root: u32, token: u32, headers: u32, body_size: usize, trailers: u32) {
+    let announced = Announced { headers, body: body_size, trailers };
+    with_plugin(root, |plugin| plugin.answered(token, announced));
 }
 
 /// The head of a request.
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_request_headers(id: u32, _headers: u32, _end_of_stream: u32) -> Action {
-    contexts::stream(id).headers()
+extern "C" fn proxy_on_request_headers(id: u32, _headers: u32, end_of_stream: u32) -> Action {
+    contexts::stream(id).headers(end_of_stream != 0)
 }
 
 /// Some of the body of a request.
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_request_body(id: u32, _size: usize, _end_of_stream: u32) -> Action {
-    contexts::stream(id).body()
+extern "C" fn proxy_on_request_body(id: u32, size: usize, end_of_stream: u32) -> Action {
+    contexts::stream(id).body(size, end_of_stream != 0)
 }
 
 /// The end of a request that has trailers.

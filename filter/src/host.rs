@@ -3,7 +3,7 @@
 //! The other way, what Envoy asks of the filter, is `exports.rs`.
 #![expect(unsafe_code, reason = "the ABI is C functions that take and give pointers")]
 
-use std::ptr::{null, null_mut};
+use std::ptr::null_mut;
 use std::time::Duration;
 
 use sidegate_engine::Timestamp;
@@ -66,6 +66,8 @@ pub struct Metric(u32);
 
 const REQUEST_HEADERS: u32 = 0;
 const CALL_RESPONSE_HEADERS: u32 = 6;
+const CALL_RESPONSE_TRAILERS: u32 = 7;
+const REQUEST_BODY: u32 = 0;
 const CALL_RESPONSE_BODY: u32 = 4;
 const PLUGIN_CONFIGURATION: u32 = 7;
 const REQUEST_STREAM: u32 = 0;
@@ -124,12 +126,28 @@ pub fn request_headers() -> Result<Vec<u8>, HostError> {
     header_map(REQUEST_HEADERS)
 }
 
+/// The body of the request as far as it has come, cut off after `limit` bytes.
+///
+/// # Errors
+/// There is none.
+pub fn request_body(limit: usize) -> Result<Vec<u8>, HostError> {
+    buffer(REQUEST_BODY, limit)
+}
+
 /// The headers of the reply to a call as the ABI serializes them.
 ///
 /// # Errors
 /// There are none, as after some failures.
 pub fn call_response_headers() -> Result<Vec<u8>, HostError> {
     header_map(CALL_RESPONSE_HEADERS)
+}
+
+/// The trailers of the reply to a call as the ABI serializes them.
+///
+/// # Errors
+/// There are none.
+pub fn call_response_trailers() -> Result<Vec<u8>, HostError> {
+    header_map(CALL_RESPONSE_TRAILERS)
 }
 
 /// The body of the reply to a call, cut off after `limit` bytes.
@@ -303,7 +321,12 @@ pub fn call_foreign_function(name: &str, arguments: &[u8]) -> Result<Vec<u8>, Ho
 ///
 /// # Errors
 /// [`HostError::BadArgument`] if there is no such cluster, [`HostError::Internal`] if it has nobody to be called.
-pub fn dispatch_http_call(cluster: &str, headers: &[(&str, &str)], timeout: Duration) -> Result<u32, HostError> {
+pub fn dispatch_http_call(
+    cluster: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    timeout: Duration,
+) -> Result<u32, HostError> {
     let (headers, trailers) = (to_wire(headers), to_wire::<&str>(&[]));
     let mut token = 0;
     // SAFETY: the pointers and lengths are those of live slices; `token` outlives the call.
@@ -313,8 +336,8 @@ pub fn dispatch_http_call(cluster: &str, headers: &[(&str, &str)], timeout: Dura
             cluster.len(),
             headers.as_ptr(),
             headers.len(),
-            null(),
-            0,
+            body.as_ptr(),
+            body.len(),
             trailers.as_ptr(),
             trailers.len(),
             // Zero would be no timeout at all.

@@ -4,9 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use sidegate_engine::{
-    Allowed, CallError, CallId, Decision, DenialStatus, LocalReply, Progress, Reply, Session, Timestamp, Verdict,
+    Allowed, Body, Call, CallError, CallId, Decision, DenialStatus, LocalReply, Progress, Question, Reply, Session,
+    Timestamp, Verdict,
 };
 
+use crate::calls::{Asker, AskerId, Asking};
+use crate::drive;
+use crate::follow_up;
 use crate::host::{self, HostError, Level};
 use crate::observe;
 use crate::plugin::Plugin;
@@ -28,7 +32,17 @@ pub struct Stream {
     pub id: u32,
     plugin: Rc<Plugin>,
     phase: Cell<Phase>,
+    body: Cell<Arrived>,
     session: RefCell<Option<Session>>,
+}
+
+/// How much of a body has come.
+#[derive(Debug, Clone, Copy, Default)]
+struct Arrived {
+    /// So many bytes, all of which Envoy still has while the request is paused.
+    bytes: usize,
+    /// There will be no more.
+    all: bool,
 }
 
 /// How far a request is. Headers, body and trailers pass in [`Phase::Allowed`] alone.
@@ -52,24 +66,34 @@ impl Stream {
     /// A request whose headers have not come yet.
     #[must_use]
     pub fn new(id: u32, plugin: &Rc<Plugin>) -> Self {
-        Self { id, plugin: Rc::clone(plugin), phase: Cell::new(Phase::New), session: RefCell::default() }
+        Self {
+            id,
+            plugin: Rc::clone(plugin),
+            phase: Cell::new(Phase::New),
+            body: Cell::default(),
+            session: RefCell::default(),
+        }
     }
 
-    /// The headers have come.
-    pub fn headers(self: &Rc<Self>) -> Action {
+    /// The headers have come; nothing else will if this is the end.
+    pub fn headers(self: &Rc<Self>, end: bool) -> Action {
+        self.body.set(Arrived { bytes: 0, all: end });
         if self.phase.get() == Phase::New {
             self.decide();
         }
         self.action()
     }
 
-    /// Some of the body has come.
-    pub fn body(&self) -> Action {
+    /// So much of the body has come by now. Only heard of while the request is paused if Envoy has
+    /// `allow_on_headers_stop_iteration`.
+    pub fn body(self: &Rc<Self>, bytes: usize, end: bool) -> Action {
+        self.arrived(Arrived { bytes, all: end });
         self.action()
     }
 
-    /// The trailers have come.
-    pub fn trailers(&self) -> Action {
+    /// The trailers have come, and with them the end.
+    pub fn trailers(self: &Rc<Self>) -> Action {
+        self.arrived(Arrived { all: true, ..self.body.get() });
         self.action()
     }
 
@@ -105,17 +129,20 @@ impl Stream {
         }
     }
 
-    /// Goes on with the reply to a call, for a request that is paused; Envoy must be acting for this stream.
-    pub fn resume(self: &Rc<Self>, id: CallId, reply: Result<Reply, CallError>) {
-        let session = self.session.take();
-        match (self.phase.get(), session, host::now()) {
+    /// Goes on with the reply to a call; Envoy must be acting for this stream.
+    fn resume(self: &Rc<Self>, id: CallId, reply: Result<Reply, CallError>) {
+        match (self.phase.get(), self.session.take(), host::now()) {
             (Phase::Waiting, Some(mut session), Ok(now)) => {
                 let progress = session.resume(id, reply, now);
                 self.advance(session, progress, now);
             }
             (Phase::Waiting, _, _) => self.fail("a paused request cannot be taken up again"),
-            _ => return,
+            _ => {}
         }
+    }
+
+    /// Lets the request go on if it may, from outside of its own callbacks.
+    fn release(&self) {
         if self.phase.get() == Phase::Allowed
             && let Err(error) = host::resume_request()
         {
@@ -123,24 +150,77 @@ impl Stream {
         }
     }
 
-    fn advance(self: &Rc<Self>, session: Session, progress: Progress, now: Timestamp) {
-        match progress {
-            Progress::Pending(calls) => {
-                self.phase.set(Phase::Waiting);
-                self.session.replace(Some(session));
-                if !calls.iter().all(|call| self.plugin.wait(self, call, now)) {
-                    self.fail("too many requests wait for keys");
-                } else if !self.plugin.waits(self.id) {
-                    self.fail("the decision waits for nothing");
-                }
-            }
-            Progress::Done(verdict) => self.conclude(&session, verdict),
+    fn advance(self: &Rc<Self>, mut session: Session, progress: Progress, now: Timestamp) {
+        if let Progress::Done(verdict) = progress {
+            return self.conclude(session, verdict, now);
+        }
+        self.phase.set(Phase::Waiting);
+        let asking = Asking { id: self.asker(), deadline: session.deadline(), asker: Rc::clone(self) as Rc<dyn Asker> };
+        let done = drive::on(
+            progress.into(),
+            |call| self.ask(&asking, call, now),
+            |id, reply| session.resume(id, reply, now).into(),
+        );
+        if let Some(verdict) = done {
+            return self.conclude(session, verdict, now);
+        }
+        self.session.replace(Some(session));
+        if !self.plugin.calls.waits(self.asker()) {
+            self.fail("the decision waits for nothing");
         }
     }
 
-    fn conclude(&self, session: &Session, verdict: Verdict) {
+    /// Asks, and gives the answer if it is there already.
+    fn ask(&self, asking: &Asking, call: Call, now: Timestamp) -> Option<Result<Reply, CallError>> {
+        if let Question::Body { max_bytes } = call.question
+            && let Some(reply) = self.shown(max_bytes)
+        {
+            return Some(reply);
+        }
+        self.plugin.ask(asking, call, now).err().map(Err)
+    }
+
+    /// More of the body has come: goes on if somebody waits for it.
+    fn arrived(self: &Rc<Self>, arrived: Arrived) {
+        self.body.set(arrived);
+        if self.phase.get() != Phase::Waiting {
+            return;
+        }
+        for (id, max_bytes) in self.plugin.calls.body_waits(self.asker()) {
+            if let Some(reply) = self.shown(max_bytes)
+                && self.plugin.calls.take(self.asker(), id).is_some()
+            {
+                self.resume(id, reply);
+            }
+        }
+    }
+
+    /// The body, if it is there as a whole, or too long already.
+    fn shown(&self, max_bytes: usize) -> Option<Result<Reply, CallError>> {
+        let Arrived { bytes, all } = self.body.get();
+        if bytes > max_bytes {
+            return Some(Err(CallError::TooLong));
+        }
+        if !all {
+            return None;
+        }
+        if bytes == 0 {
+            return Some(Ok(Reply::Body(Body::default())));
+        }
+        Some(match host::request_body(bytes) {
+            Ok(body) if body.len() == bytes => Ok(Reply::Body(Body(body))),
+            Ok(_) => Err(CallError::Failed("Envoy has not kept the body".to_owned())),
+            Err(error) => Err(CallError::Failed(format!("the body cannot be read: {}", error.name()))),
+        })
+    }
+
+    fn asker(&self) -> AskerId {
+        AskerId::Request(self.id)
+    }
+
+    fn conclude(&self, session: Session, verdict: Verdict, now: Timestamp) {
         if let Decision::Allow(allowed) = &verdict.decision
-            && let Err(error) = apply(allowed, session)
+            && let Err(error) = apply(allowed, &session)
         {
             return self.fail(&format!("the verdict cannot be carried out: {}", error.name()));
         }
@@ -148,6 +228,9 @@ impl Stream {
         match verdict.decision {
             Decision::Allow(_) => self.settle(Phase::Allowed),
             Decision::Deny(reply) => self.answer(&observe::details(verdict.auth_config.as_deref(), &reply), &reply),
+        }
+        if let Some(auth_config) = verdict.auth_config {
+            follow_up::start(&self.plugin, session, auth_config, now);
         }
     }
 
@@ -173,8 +256,26 @@ impl Stream {
     /// Comes to a phase in which nothing is waited for.
     fn settle(&self, phase: Phase) {
         if self.phase.replace(phase) == Phase::Waiting {
-            self.plugin.forget(self.id);
+            self.plugin.calls.forget(self.asker());
             self.session.take();
+        }
+    }
+}
+
+impl Asker for Stream {
+    fn answered(self: Rc<Self>, id: CallId, reply: Result<Reply, CallError>) {
+        self.resume(id, reply);
+        self.release();
+    }
+
+    fn expired(self: Rc<Self>) {
+        match (self.phase.get(), self.session.take(), host::now()) {
+            (Phase::Waiting, Some(session), Ok(now)) => {
+                let verdict = session.expire();
+                self.conclude(session, verdict, now);
+            }
+            (Phase::Waiting, _, _) => self.fail("a paused request took too long"),
+            _ => {}
         }
     }
 }

@@ -16,8 +16,13 @@
     )
 )]
 
+mod answer;
+mod calls;
 mod contexts;
+mod dispatch;
+mod drive;
 mod exports;
+mod follow_up;
 mod host;
 mod http;
 mod keys;

@@ -29,7 +29,7 @@ pub struct Metrics {
 /// Counters of one AuthConfig.
 #[derive(Debug, Default)]
 struct AuthConfigMetrics {
-    total: Option<Metric>,
+    total: Option<Option<Metric>>,
     statuses: HashMap<&'static str, Option<Metric>>,
     evaluators: HashMap<(&'static str, Rc<str>, &'static str), Option<Metric>>,
 }
@@ -73,6 +73,11 @@ impl Metrics {
         increment(*self.single.borrow_mut().entry(name).or_insert_with(|| counter(name)));
     }
 
+    fn followed_up(&self, id: &Rc<str>, steps: &[StepRecord]) {
+        let mut auth_configs = self.auth_configs.borrow_mut();
+        auth_configs.entry(Rc::clone(id)).or_default().ran(id, steps);
+    }
+
     fn decided(&self, verdict: &Verdict) {
         let status = status(&verdict.decision);
         self.count(match status {
@@ -86,23 +91,21 @@ impl Metrics {
         let skipped = |step: &StepRecord| step.stage == Stage::Selection && step.outcome == Outcome::Skipped;
         let Some(id) = verdict.auth_config.as_ref().filter(|_| !verdict.steps.iter().any(skipped)) else { return };
         let mut auth_configs = self.auth_configs.borrow_mut();
-        if let Some(metrics) = auth_configs.get_mut(id) {
-            metrics.decided(id, status, &verdict.steps);
-        } else {
-            let total = counter(&format!("auth_server_authconfig_total{}", labels(id)));
-            let mut metrics = AuthConfigMetrics { total, ..AuthConfigMetrics::default() };
-            metrics.decided(id, status, &verdict.steps);
-            auth_configs.insert(Rc::clone(id), metrics);
-        }
+        auth_configs.entry(Rc::clone(id)).or_default().decided(id, status, &verdict.steps);
     }
 }
 
 impl AuthConfigMetrics {
     fn decided(&mut self, id: &str, status: &'static str, steps: &[StepRecord]) {
-        increment(self.total);
+        let total = || counter(&format!("auth_server_authconfig_total{}", labels(id)));
+        increment(*self.total.get_or_insert_with(total));
         increment(*self.statuses.entry(status).or_insert_with(|| {
             counter(&format!("auth_server_authconfig_response_status{}.status.{status}", labels(id)))
         }));
+        self.ran(id, steps);
+    }
+
+    fn ran(&mut self, id: &str, steps: &[StepRecord]) {
         for step in steps.iter().filter(|step| step.metrics) {
             self.evaluated("total", id, step);
             match step.outcome {
@@ -157,6 +160,21 @@ pub fn verdict(metrics: &Metrics, headers: &Headers, verdict: &Verdict) {
     }
     if host::logs(Level::Debug) {
         host::log(Level::Debug, &trace(headers, verdict));
+    }
+}
+
+/// What came of that which goes on after a verdict; nobody else hears of it.
+pub fn follow_up(metrics: &Metrics, auth_config: &Rc<str>, steps: &[StepRecord]) {
+    metrics.followed_up(auth_config, steps);
+    for step in steps {
+        let failed = matches!(step.outcome, Outcome::Denied | Outcome::Failed);
+        if failed {
+            metrics.failed(Failure::Step(step.stage));
+        }
+        let level = if failed { Level::Warn } else { Level::Debug };
+        if host::logs(level) {
+            host::log(level, &printable(&format!("after a request: {auth_config}: {step}")));
+        }
     }
 }
 

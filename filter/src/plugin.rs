@@ -1,24 +1,41 @@
 //! What a root context and its streams share.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
-use sidegate_engine::{Policy, Problem};
+use sidegate_engine::{Policy, Problem, Timestamp};
 
+use crate::calls::Calls;
 use crate::host::{self, HostError, Level};
-use crate::keys::Keys;
 use crate::observe::Metrics;
 use crate::snapshot;
 use crate::verify::HostVerifier;
 
+/// Shortest and longest time to the next tick.
+const TICKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_secs(60));
+
 /// What a root context and its streams share.
+#[derive(Default)]
 pub struct Plugin {
     /// The root context's id.
     pub id: u32,
     /// Counters and gauges.
     pub metrics: Metrics,
-    pub(crate) keys: Keys,
+    /// Calls under way, and who waits for them.
+    pub calls: Calls,
     loaded: RefCell<Option<Rc<Loaded>>>,
+    follow_ups: Cell<u32>,
+    tick: Cell<Tick>,
+}
+
+/// When the next tick comes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tick {
+    /// As Envoy was told; zero: never.
+    period: Duration,
+    /// Not later than this.
+    by: Timestamp,
 }
 
 /// A policy in force.
@@ -34,7 +51,7 @@ impl Plugin {
     /// Without a policy, which denies everything.
     #[must_use]
     pub fn new(id: u32) -> Self {
-        Self { id, metrics: Metrics::default(), keys: Keys::default(), loaded: RefCell::default() }
+        Self { id, ..Self::default() }
     }
 
     /// The policy in force. Streams keep the one that they began with.
@@ -58,9 +75,46 @@ impl Plugin {
         configured.is_ok()
     }
 
-    /// The tick has come.
+    /// A number for what follows a request.
+    pub fn next_follow_up(&self) -> u32 {
+        self.follow_ups.replace(self.follow_ups.get().wrapping_add(1))
+    }
+
+    /// The tick has come: looks after all documents, and all that wait.
     pub fn tick(&self) {
-        self.tick_keys();
+        let Ok(now) = host::now() else { return };
+        self.refresh_documents(now);
+        self.expire_calls(now);
+        self.schedule(now);
+    }
+
+    /// Has the next tick come when there is something to do.
+    pub fn schedule(&self, now: Timestamp) {
+        match self.next_due().into_iter().chain(self.calls.next_deadline()).min() {
+            Some(at) => self.tick_at(at, now),
+            None => self.set_tick(Tick::default()),
+        }
+    }
+
+    /// Has the next tick come not later than at this time.
+    pub fn tick_by(&self, at: Timestamp, now: Timestamp) {
+        let Tick { period, by } = self.tick.get();
+        if period.is_zero() || by <= now || at < by {
+            self.tick_at(at, now);
+        }
+    }
+
+    fn tick_at(&self, at: Timestamp, now: Timestamp) {
+        let period = at.since(now).clamp(TICKS.0, TICKS.1);
+        self.set_tick(Tick { period, by: now.after(period) });
+    }
+
+    fn set_tick(&self, tick: Tick) {
+        if self.tick.replace(tick).period != tick.period
+            && let Err(error) = host::set_tick_period(tick.period)
+        {
+            host::log(Level::Error, &format!("what is due will not be done in time: {}", error.name()));
+        }
     }
 
     /// Puts a configuration into force, if it is whole.

@@ -6,6 +6,7 @@ use libtest_mimic::{Arguments, Trial};
 use sidegate_tests::envoy::Paths;
 use world::World;
 
+mod bodies;
 mod frames;
 mod keys;
 mod odd_requests;
@@ -22,7 +23,7 @@ fn main() {
     let Some(paths) = Paths::from_env() else { return };
     arguments.test_threads = arguments.test_threads.or(Some(4));
     let world = Arc::new(World::start(&paths).unwrap_or_else(|error| panic!("{error}")));
-    let shared = [traps::ALL, odd_requests::ALL, protocols::ALL, keys::ALL].concat();
+    let shared = [traps::ALL, bodies::ALL, odd_requests::ALL, protocols::ALL, keys::ALL].concat();
     let mut trials: Vec<Trial> = shared
         .into_iter()
         .map(|(name, scenario)| {

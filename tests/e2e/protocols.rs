@@ -28,8 +28,8 @@ fn trailers(world: &World) {
 }
 
 /// Sends a head, and what follows if the head is answered by this status; gives back the head of the answer and the echo.
-async fn tunnel(world: &World, head: Vec<u8>, opens: &str) -> (String, Vec<u8>) {
-    let mut stream = TcpStream::connect(world.address("key")).await.expect("Envoy listens");
+pub async fn tunnel(world: &World, listener: &str, head: Vec<u8>, opens: &str) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(world.address(listener)).await.expect("Envoy listens");
     stream.write_all(&head).await.expect("the head is sent");
     let mut answer = Vec::new();
     while !answer.windows(4).any(|window| window == b"\r\n\r\n") {
@@ -56,17 +56,17 @@ fn websocket(world: &World) {
             .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
             .open()
     };
-    let (answer, echo) = world.block_on(tunnel(world, head(KEY), "HTTP/1.1 101"));
+    let (answer, echo) = world.block_on(tunnel(world, "key", head(KEY), "HTTP/1.1 101"));
     assert_eq!(echo, b"ping", "{answer}");
-    let (answer, _) = world.block_on(tunnel(world, head("APIKEY bad"), "HTTP/1.1 101"));
+    let (answer, _) = world.block_on(tunnel(world, "key", head("APIKEY bad"), "HTTP/1.1 101"));
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
 }
 
 fn connect(world: &World) {
     let head = |key: &str| Request::new("CONNECT", "db.test:5432", "db.test:5432").header("authorization", key).open();
-    let (answer, echo) = world.block_on(tunnel(world, head(KEY), "HTTP/1.1 200"));
+    let (answer, echo) = world.block_on(tunnel(world, "key", head(KEY), "HTTP/1.1 200"));
     assert_eq!(echo, b"ping", "{answer}");
-    let (answer, _) = world.block_on(tunnel(world, head("APIKEY bad"), "HTTP/1.1 200"));
+    let (answer, _) = world.block_on(tunnel(world, "key", head("APIKEY bad"), "HTTP/1.1 200"));
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
 }
 

@@ -31,6 +31,7 @@ impl World {
     pub fn start(paths: &Paths) -> Result<Self, String> {
         let mut listeners = crate::traps::listeners(paths);
         listeners.extend(crate::keys::listeners(paths));
+        listeners.extend(crate::bodies::listeners(paths));
         listeners.push(Listener::new("key", &paths.wasm, &api_key()));
         Self::with(paths, &listeners, &crate::keys::services())
     }

@@ -34,23 +34,42 @@ pub struct Host {
     pub tick: u32,
     /// Names of clusters that there are.
     pub clusters: Vec<String>,
-    /// Calls made: cluster and headers, by token.
-    pub calls: Vec<(String, Pairs)>,
+    /// Calls made, by token.
+    pub calls: Vec<Call>,
     /// Statuses that functions answer instead of doing their work.
     pub refuse: HashMap<&'static str, u32>,
     /// What `verify_signature` answers.
     pub verify: Option<bool>,
     metric_names: Vec<String>,
-    answer: (Pairs, Vec<u8>),
+    answer: Answer,
     /// Root contexts that there are.
     roots: BTreeSet<u32>,
-    effective: u32,
+    /// The context that is acted for.
+    pub effective: u32,
+}
+
+/// The answer that can be read now.
+#[derive(Default)]
+struct Answer {
+    headers: Pairs,
+    body: Vec<u8>,
+    trailers: Pairs,
+}
+
+/// A call that was made.
+pub struct Call {
+    pub cluster: String,
+    pub headers: Pairs,
+    pub body: Vec<u8>,
+    pub timeout: u32,
 }
 
 /// A request, and what was done to it.
 #[derive(Default)]
 pub struct Stream {
     pub headers: Pairs,
+    /// As much of it as has come.
+    pub body: Vec<u8>,
     /// Instead of the headers: bytes that may be no header map.
     pub wire: Option<Vec<u8>>,
     pub properties: BTreeMap<String, Vec<u8>>,
@@ -145,6 +164,22 @@ impl Vm {
         unsafe { proxy_on_request_headers(stream, 1, 0) }
     }
 
+    /// The headers of a request that has nothing else.
+    pub fn headers_alone(&self, stream: u32) -> u32 {
+        act_for(stream);
+        unsafe { proxy_on_request_headers(stream, 1, 1) }
+    }
+
+    /// A piece of the body, which Envoy adds to what came before.
+    pub fn piece(&self, id: u32, piece: &str, end: bool) -> u32 {
+        act_for(id);
+        let size = stream(id, |stream| {
+            stream.body.extend(piece.bytes());
+            stream.body.len()
+        });
+        unsafe { proxy_on_request_body(id, size, u32::from(end)) }
+    }
+
     pub fn body(&self, stream: u32, end: bool) -> u32 {
         act_for(stream);
         unsafe { proxy_on_request_body(stream, 10, u32::from(end)) }
@@ -175,14 +210,22 @@ impl Vm {
         unsafe { proxy_on_tick(self.root) }
     }
 
-    /// The answer to a call; without a status it is a failure without headers.
+    /// The answer of a server to a call; without a status it is a failure without headers.
     pub fn answer(&self, token: u32, status: Option<u16>, body: &str) {
-        let headers: Pairs =
-            status.map(|status| (":status".to_owned(), status.to_string().into_bytes())).into_iter().collect();
-        let count = u32::try_from(headers.len()).unwrap();
-        host(|host| host.answer = (headers, body.as_bytes().to_vec()));
+        let headers = status
+            .map(|status| vec![(":status", status.to_string()), ("x-envoy-upstream-service-time", "3".to_owned())]);
+        self.answer_with(token, &headers.unwrap_or_default(), body, &[]);
+    }
+
+    /// The answer to a call, to the last trailer.
+    pub fn answer_with(&self, token: u32, headers: &[(&str, String)], body: &str, trailers: &[(&str, String)]) {
+        let pairs = |pairs: &[(&str, String)]| -> Pairs {
+            pairs.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect()
+        };
+        let count = |pairs: &[(&str, String)]| u32::try_from(pairs.len()).unwrap();
+        host(|host| host.answer = Answer { headers: pairs(headers), body: body.into(), trailers: pairs(trailers) });
         act_for(self.root);
-        unsafe { proxy_on_http_call_response(self.root, token, count, body.len(), 0) }
+        unsafe { proxy_on_http_call_response(self.root, token, count(headers), body.len(), count(trailers)) }
     }
 }
 
@@ -290,7 +333,12 @@ unsafe extern "C" fn proxy_get_buffer_bytes(
     size: *mut usize,
 ) -> u32 {
     unless_refused("buffer", |host| {
-        let buffer = if kind == 7 { &host.configuration } else { &host.answer.1 };
+        let buffer = match (kind, host.streams.get(&host.effective)) {
+            (7, _) => &host.configuration,
+            (4, _) => &host.answer.body,
+            (0, Some(stream)) => &stream.body,
+            _ => return BAD_ARGUMENT,
+        };
         unsafe { give(&buffer[..buffer.len().min(max_size)], data, size) }
     })
 }
@@ -301,7 +349,8 @@ unsafe extern "C" fn proxy_get_header_map_pairs(kind: u32, data: *mut *mut u8, s
         (0, Some(stream)) => unsafe {
             give(&stream.wire.clone().unwrap_or_else(|| to_wire(&stream.headers)), data, size)
         },
-        (6, _) => unsafe { give(&to_wire(&host.answer.0), data, size) },
+        (6, _) => unsafe { give(&to_wire(&host.answer.headers), data, size) },
+        (7, _) => unsafe { give(&to_wire(&host.answer.trailers), data, size) },
         _ => BAD_ARGUMENT,
     })
 }
@@ -444,21 +493,23 @@ unsafe extern "C" fn proxy_http_call(
     cluster_size: usize,
     headers: *const u8,
     headers_size: usize,
-    _body: *const u8,
-    _body_size: usize,
-    _trailers: *const u8,
-    _trailers_size: usize,
+    body: *const u8,
+    body_size: usize,
+    trailers: *const u8,
+    trailers_size: usize,
     timeout: u32,
     token: *mut u32,
 ) -> u32 {
     assert_ne!(timeout, 0, "no timeout at all");
     unless_refused("call", |host| {
         let (cluster, headers) = unsafe { (text(cluster, cluster_size), from_wire(headers, headers_size)) };
+        let body = unsafe { bytes(body, body_size) }.to_vec();
+        assert_eq!(unsafe { from_wire(trailers, trailers_size) }, []);
         if !host.clusters.contains(&cluster) {
             return BAD_ARGUMENT;
         }
         unsafe { *token = u32::try_from(host.calls.len()).unwrap() };
-        host.calls.push((cluster, headers));
+        host.calls.push(Call { cluster, headers, body, timeout });
         OK
     })
 }

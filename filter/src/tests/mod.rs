@@ -3,8 +3,11 @@
 use serde_json::{Value, json};
 
 use self::envoy::{CONTINUE, PAUSE, Vm, host, metric, stream};
+use self::memory::allocated;
 
+mod calls;
 mod envoy;
+mod memory;
 
 const KEY: (&str, &str) = ("authorization", "Bearer the-key-of-alice");
 
