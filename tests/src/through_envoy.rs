@@ -160,7 +160,11 @@ fn name(entry: &Entry) -> String {
 
 fn listener(name: &str, prepared: &Prepared, paths: &Paths) -> Listener {
     let expected = prepared.case.requests.iter().filter_map(|request| request.expect.allow.as_ref()?.metadata.as_ref());
+    let configuration: Value = serde_json::from_str(&prepared.configuration).unwrap_or_default();
+    let stops = configuration["options"]["allowOnHeadersStopIteration"] == true;
+    let plugin = stops.then(|| ("allow_on_headers_stop_iteration".to_owned(), Value::Bool(true)));
     Listener {
+        plugin: plugin.into_iter().collect(),
         surroundings: prepared.case.envoy.clone(),
         metadata: expected.flat_map(|metadata| outcome::flat(metadata).into_keys()).collect(),
         ..Listener::new(name, &paths.wasm, &prepared.configuration)
