@@ -117,8 +117,8 @@ impl Plugin {
 /// Says that this worker has a new document.
 fn note(documents: &RemoteDocuments, id: DocumentId, how: &str) {
     if host::logs(Level::Debug) {
-        let name = documents.status(id).map(|status| status.name).unwrap_or_default();
-        host::log(Level::Debug, &format!("the keys of `{name}` are here: {how}"));
+        let Some(Status { what, name, .. }) = documents.status(id) else { return };
+        host::log(Level::Debug, &format!("the {what} of `{name}` came: {how}"));
     }
 }
 

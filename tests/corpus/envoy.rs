@@ -15,15 +15,20 @@ fn main() {
     arguments.test_threads = arguments.test_threads.or(Some(8));
     let entries = corpus::load(Runner::Envoy).unwrap_or_else(|error| panic!("{error}"));
     let wanted = |id: &str| arguments.filter.as_ref().is_none_or(|filter| id.contains(filter.as_str()));
-    let running: Vec<_> =
-        entries.iter().filter(|entry| entry.skipped.is_none() && wanted(&entry.id)).cloned().collect();
+    let wrong = corpus::wrong().unwrap_or_else(|error| panic!("{error}"));
+    let all = entries.iter().chain(wrong.iter().map(|(entry, _)| entry));
+    let running: Vec<_> = all.filter(|entry| entry.skipped.is_none() && wanted(&entry.id)).cloned().collect();
     let rig = Arc::new(Rig::start(&paths, &running).unwrap_or_else(|error| panic!("{error}")));
     let trials = entries.into_iter().map(|entry| {
         let (id, skipped) = (entry.id.clone(), entry.skipped.is_some());
         let rig = Arc::clone(&rig);
         Trial::test(id, move || rig.run(&entry).map_err(Failed::from)).with_ignored_flag(skipped)
     });
-    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    let wrong = wrong.into_iter().map(|(entry, parts)| {
+        let (id, rig) = (entry.id.clone(), Arc::clone(&rig));
+        Trial::test(id, move || corpus::reports(rig.run(&entry), &parts).map_err(Failed::from))
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.chain(wrong).collect());
     // `exit` runs no destructors; Envoy ends here.
     drop(rig);
     conclusion.exit();

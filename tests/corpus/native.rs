@@ -11,5 +11,13 @@ fn main() {
         let run = move || entry.prepare().and_then(|prepared| native::run(&prepared)).map_err(Failed::from);
         Trial::test(id, run).with_ignored_flag(skipped)
     });
-    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
+    let wrong = corpus::wrong().unwrap_or_else(|error| panic!("{error}"));
+    let wrong = wrong.into_iter().map(|(entry, parts)| {
+        let id = entry.id.clone();
+        let run = move || {
+            corpus::reports(entry.prepare().and_then(|prepared| native::run(&prepared)), &parts).map_err(Failed::from)
+        };
+        Trial::test(id, run)
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.chain(wrong).collect()).exit();
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use sidegate_tests::case::{Service, ServiceReply};
+use sidegate_tests::case::{Raw, Service, ServiceReply};
 use sidegate_tests::client::Request;
 use sidegate_tests::envoy::Paths;
 use sidegate_tests::envoy::config::Listener;
@@ -35,7 +35,7 @@ pub fn services() -> BTreeMap<String, Service> {
     services.extend(crate::traps::issuers());
     for (name, reply) in [
         ("slow.test", ServiceReply { delay: 60_000, ..ServiceReply::default() }),
-        ("garbage.test", ServiceReply { body: Some("\u{0}<html>{".to_owned()), ..ServiceReply::default() }),
+        ("garbage.test", ServiceReply { body: Some(Raw::Text("\u{0}<html>{".to_owned())), ..ServiceReply::default() }),
     ] {
         if let Some(service) = services.get_mut(name) {
             service.replies.values_mut().for_each(|replies| *replies = vec![reply.clone()]);

@@ -1,9 +1,13 @@
 //! A case, as `tests/cases/**/*.yaml` has it. `docs/testing.md` is the manual for those who write one.
 
+mod service;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
+
+pub use service::{ExpectedCall, GrpcReply, Received, Service, ServiceReply, When, Wire};
 
 /// One case: a configuration, and requests with what is expected of each.
 #[derive(Debug, Clone, Deserialize)]
@@ -99,43 +103,6 @@ pub enum Tamper {
     Padding,
 }
 
-/// An outside service.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Service {
-    /// Nobody listens.
-    #[serde(default)]
-    pub down: bool,
-    /// It is an OpenID Connect issuer with these keys: discovery at its usual place, keys at `/jwks`.
-    pub issuer: Option<Vec<String>>,
-    /// Replies by path (over those of `issuer`); everything else is 404. Of several the last whose `from` has come counts.
-    #[serde(default)]
-    pub replies: BTreeMap<String, Vec<ServiceReply>>,
-}
-
-/// What a service answers.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ServiceReply {
-    /// Number of the request of the case, from 1, before which this reply begins to count. Default: from the start.
-    #[serde(default)]
-    pub from: usize,
-    /// Milliseconds that it takes. Natively a reply that takes longer than the call may is a timeout.
-    #[serde(default)]
-    pub delay: u64,
-    /// HTTP status. Default 200.
-    pub status: Option<u16>,
-    /// Headers.
-    #[serde(default)]
-    pub headers: Vec<(String, String)>,
-    /// Body as text.
-    pub body: Option<String>,
-    /// Body as JSON.
-    pub json: Option<Value>,
-    /// Body as a key set of these fixture keys.
-    pub jwks: Option<Vec<String>>,
-}
-
 /// What Envoy knows beside the request.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -180,9 +147,9 @@ pub struct Request {
     pub authority: String,
     /// In order, repetitions kept.
     #[serde(default)]
-    pub headers: Vec<(String, HeaderValue)>,
+    pub headers: Vec<(String, Raw)>,
     /// Default: none.
-    pub body: Option<String>,
+    pub body: Option<Raw>,
     /// Name of the client certificate in `fixtures/certs`. Default: none.
     pub certificate: Option<String>,
     /// Attributes by their Envoy name that only the native runner can set, over its own.
@@ -191,11 +158,26 @@ pub struct Request {
     /// Seconds that pass before this request.
     #[serde(default)]
     pub after: u64,
+    /// It is sent while the one before is still under way.
+    #[serde(default)]
+    pub together: bool,
     /// How often it is sent. Default 1.
     #[serde(default = "once")]
     pub times: usize,
     /// What must come of it.
     pub expect: Expect,
+}
+
+/// The header that names a request.
+pub const ID: &str = "x-request-id";
+
+impl Request {
+    /// The value of [`ID`] that the runner adds, if the case gives it none.
+    #[must_use]
+    pub fn id<'a>(&self, id: &'a str) -> Option<&'a str> {
+        let given = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(ID));
+        (!given).then_some(id)
+    }
 }
 
 fn get() -> String {
@@ -214,17 +196,34 @@ const fn once() -> usize {
     1
 }
 
-/// Value of a header.
+/// Bytes of a header or a body.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
-pub enum HeaderValue {
+pub enum Raw {
     /// Text.
     Text(String),
     /// Bytes that no text can have.
     Bytes {
         /// In base64.
-        base64: String,
+        #[serde(deserialize_with = "base64")]
+        base64: Vec<u8>,
     },
+}
+
+impl Raw {
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Bytes { base64 } => base64,
+        }
+    }
+}
+
+fn base64<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+    use ::base64::Engine as _;
+    ::base64::engine::general_purpose::STANDARD.decode(String::deserialize(from)?).map_err(serde::de::Error::custom)
 }
 
 /// What must come of a request. Exactly one of `allow` and `deny`; what is not said is not looked at.
@@ -241,6 +240,11 @@ pub struct Expect {
     /// Lines that the step trace has, in this order, others between them; each by a part of it. Native only.
     #[serde(default)]
     pub trace: Vec<String>,
+    /// The requests that services get before the verdict, in the order of their arrival at each. Documents that
+    /// are fetched in their own time, such as key sets, are left out.
+    pub calls: Option<Vec<ExpectedCall>>,
+    /// The requests that services get after the verdict, likewise.
+    pub later: Option<Vec<ExpectedCall>>,
 }
 
 fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
@@ -299,15 +303,28 @@ pub enum Text {
         /// The part.
         contains: String,
     },
+    /// Exactly these bytes.
+    Bytes {
+        /// In base64.
+        #[serde(deserialize_with = "base64")]
+        base64: Vec<u8>,
+    },
 }
 
 impl Text {
     /// Whether a text is as expected.
     #[must_use]
     pub fn fits(&self, text: &str) -> bool {
+        self.fits_bytes(text.as_bytes())
+    }
+
+    /// Whether bytes are as expected.
+    #[must_use]
+    pub fn fits_bytes(&self, bytes: &[u8]) -> bool {
         match self {
-            Self::Exact(expected) => expected == text,
-            Self::Part { contains } => text.contains(contains.as_str()),
+            Self::Exact(expected) => expected.as_bytes() == bytes,
+            Self::Part { contains } => String::from_utf8_lossy(bytes).contains(contains.as_str()),
+            Self::Bytes { base64 } => base64 == bytes,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A client that sends just the bytes it is told: order, repetition and odd bytes of headers are what many tests are about.
 
+pub mod http2;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +32,8 @@ pub struct Response {
     pub headers: Vec<(String, String)>,
     /// Body.
     pub body: Vec<u8>,
+    /// Trailers, of HTTP/2 only.
+    pub trailers: Vec<(String, String)>,
     /// Address that the client had.
     pub peer: Option<SocketAddr>,
 }
@@ -68,13 +72,19 @@ impl Request {
     /// Ends the headers with a body, of which all is sent.
     #[must_use]
     pub fn body(self, body: Option<&str>) -> Vec<u8> {
+        self.bytes(body.map(str::as_bytes))
+    }
+
+    /// As [`Request::body`], with a body that may be no text.
+    #[must_use]
+    pub fn bytes(self, body: Option<&[u8]>) -> Vec<u8> {
         let sized = match body {
             Some(body) => self.header("content-length", body.len().to_string()),
             None => self,
         };
         let mut bytes = sized.header("connection", "close").bytes;
         bytes.extend(b"\r\n");
-        bytes.extend(body.unwrap_or_default().as_bytes());
+        bytes.extend(body.unwrap_or_default());
         bytes
     }
 
@@ -177,7 +187,7 @@ pub fn parse(bytes: &[u8]) -> Result<Response, String> {
         head.headers.iter().map(|header| (header.name.to_ascii_lowercase(), text(header.value))).collect();
     let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
     let body = if chunked { unchunk(rest)? } else { rest.to_vec() };
-    Ok(Response { status, headers, body, peer: None })
+    Ok(Response { status, headers, body, ..Response::default() })
 }
 
 /// Whether a response has said how long it is, and is as long as that.

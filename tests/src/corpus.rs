@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::case::{Case, Runner, Skip};
@@ -57,12 +58,49 @@ pub fn load(runner: Runner) -> Result<Vec<Entry>, String> {
     }
 }
 
+/// Cases that are wrong, and must be found wrong: each with parts of the report that it must have.
+///
+/// # Errors
+/// The file is not what it should be.
+pub fn wrong() -> Result<Vec<(Entry, Vec<String>)>, String> {
+    let cases: Vec<Wrong> = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/wrong.yaml"))?;
+    let numbered = cases.into_iter().zip(FIRST_WRONG..);
+    Ok(numbered.map(|(Wrong { report, case }, number)| (entry("rig", case, number), report)).collect())
+}
+
+/// Far from the numbers of the corpus.
+const FIRST_WRONG: usize = 100_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wrong {
+    report: Vec<String>,
+    case: Value,
+}
+
+/// Whether a report has these parts.
+///
+/// # Errors
+/// It has not, or there is none since all was well.
+pub fn reports(result: Result<(), String>, parts: &[String]) -> Result<(), String> {
+    let report = result.err().ok_or("nobody finds that the case is wrong")?;
+    match parts.iter().find(|part| !report.contains(part.as_str())) {
+        Some(part) => Err(format!("`{part}` is not in the report:\n{report}")),
+        None => Ok(()),
+    }
+}
+
+fn entry(file: &str, raw: Value, number: usize) -> Entry {
+    let title = raw.get("title").and_then(Value::as_str).unwrap_or_default();
+    Entry { id: format!("{file}: {title}"), number, skipped: None, raw }
+}
+
 fn in_file(root: &Path, file: &Path) -> Result<Vec<Entry>, String> {
     let name = file.strip_prefix(root).unwrap_or(file).with_extension("");
     let cases: Vec<Value> = read(file)?;
-    let entry = |raw: Value| {
-        let title = raw.get("title").and_then(Value::as_str).ok_or_else(|| format!("{}: no title", file.display()))?;
-        Ok(Entry { id: format!("{}: {title}", name.display()), number: 0, skipped: None, raw })
+    let entry = |raw: Value| match raw.get("title") {
+        Some(_) => Ok(entry(&name.display().to_string(), raw, 0)),
+        None => Err(format!("{}: no title", file.display())),
     };
     cases.into_iter().map(entry).collect()
 }

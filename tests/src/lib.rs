@@ -1,5 +1,6 @@
 //! The corpus and its runners: one case, decided by the engine alone and by a real Envoy.
 
+pub mod calls;
 pub mod case;
 pub mod client;
 pub mod corpus;

@@ -15,6 +15,8 @@ pub struct Outcome {
     pub auth_config: Option<String>,
     /// The step trace, where the runner can see it.
     pub trace: Option<Vec<String>>,
+    /// Whether the trace has each step by itself, so that it can be looked at.
+    pub trace_is_whole: bool,
 }
 
 /// What was done with a request.
@@ -81,10 +83,10 @@ pub fn flat(metadata: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
 
 /// Expected and got, line by line.
 #[derive(Debug, Default)]
-struct Comparison(Vec<(&'static str, String, String, bool)>);
+pub(crate) struct Comparison(Vec<(&'static str, String, String, bool)>);
 
 impl Comparison {
-    fn line(&mut self, what: &'static str, expected: impl Into<String>, got: impl Into<String>, fits: bool) {
+    pub(crate) fn line(&mut self, what: &'static str, expected: impl Into<String>, got: impl Into<String>, fits: bool) {
         self.0.push((what, expected.into(), got.into(), fits));
     }
 
@@ -96,6 +98,17 @@ impl Comparison {
 
     fn fits(&self) -> bool {
         self.0.iter().all(|(.., fits)| *fits)
+    }
+
+    /// Nothing if all is as expected.
+    pub(crate) fn report<'a>(&self, trace: impl Iterator<Item = &'a String>) -> Result<(), String> {
+        if self.fits() {
+            return Ok(());
+        }
+        let mut report = String::new();
+        self.print(&mut report);
+        trace.for_each(|line| report += &format!("  step         {line}\n"));
+        Err(report)
     }
 
     /// Two columns; what differs is marked.
@@ -135,18 +148,10 @@ pub fn judge(expect: &Expect, outcome: &Outcome) -> Result<(), String> {
         let text = |name: &Option<String>| name.as_deref().unwrap_or("none").to_owned();
         comparison.equal("authConfig", text(auth_config), text(&outcome.auth_config));
     }
-    if let Some(trace) = &outcome.trace {
+    if let (Some(trace), true) = (&outcome.trace, outcome.trace_is_whole) {
         trace_has(&expect.trace, trace, &mut comparison);
     }
-    if comparison.fits() {
-        return Ok(());
-    }
-    let mut report = String::new();
-    comparison.print(&mut report);
-    for line in outcome.trace.iter().flatten() {
-        report += &format!("  step         {line}\n");
-    }
-    Err(report)
+    comparison.report(outcome.trace.iter().flatten())
 }
 
 fn allowed(allow: &Allow, headers: &[(String, String)], metadata: &Metadata, comparison: &mut Comparison) {

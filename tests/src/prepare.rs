@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use sidegate_engine::Policy;
 
-use crate::case::{Case, Service, ServiceReply, Token};
+use crate::case::{Case, Expect, ExpectedCall, Request, Service, ServiceReply, Token};
 use crate::corpus;
 use crate::{fixtures, token};
 
@@ -18,6 +19,25 @@ pub struct Prepared {
     pub configuration: String,
     /// What each service answers, by its authority.
     pub services: BTreeMap<String, Service>,
+    names: BTreeMap<String, String>,
+}
+
+impl Prepared {
+    /// The name that the case has for a service.
+    #[must_use]
+    pub fn service_name(&self, authority: &str) -> Option<&str> {
+        self.names.get(authority).map(String::as_str)
+    }
+
+    /// Requests that are under way together, with the index of the first.
+    pub fn groups(&self) -> impl Iterator<Item = (usize, &[Request])> {
+        let groups = self.case.requests.chunk_by(|_, next| next.together);
+        groups.scan(0, |next, group| {
+            let first = *next;
+            *next += group.len();
+            Some((first, group))
+        })
+    }
 }
 
 /// Fills in a case; `number` keeps its services apart from those of others.
@@ -28,9 +48,11 @@ pub fn prepare(raw: &Value, number: usize) -> Result<Prepared, String> {
     let mut raw = raw.clone();
     spell_out(&mut raw);
     let mut values = BTreeMap::new();
-    for name in keys(&raw, "services") {
-        values.insert(format!("{name}.host"), authority(&name, number));
-        values.insert(format!("{name}.url"), format!("http://{}", authority(&name, number)));
+    for (name, service) in raw.get("services").and_then(Value::as_object).into_iter().flatten() {
+        let port = service.get("port").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok());
+        let authority = authority(name, port, number);
+        values.insert(format!("{name}.url"), format!("http://{authority}"));
+        values.insert(format!("{name}.host"), authority);
     }
     for folder in ["certs", "keys"] {
         insert_fixtures(folder, &mut values)?;
@@ -47,14 +69,28 @@ pub fn prepare(raw: &Value, number: usize) -> Result<Prepared, String> {
     let case = corpus::shape(raw)?;
     check(&case)?;
     let services = case.services.iter().map(|(name, service)| {
-        let authority = authority(name, number);
+        let authority = authority(name, service.port, number);
         Ok((authority.clone(), spell_out_service(service, &authority)?))
     });
-    Ok(Prepared {
-        configuration: configuration(&case, number)?,
-        services: services.collect::<Result<_, String>>()?,
-        case,
-    })
+    let configuration = configuration(&case, number)?;
+    let mut services = services.collect::<Result<_, String>>()?;
+    note_documents(&configuration, &mut services);
+    let names = case.services.iter().map(|(name, service)| (authority(name, service.port, number), name.clone()));
+    Ok(Prepared { configuration, names: names.collect(), services, case })
+}
+
+/// Notes which paths of services are those of documents; a policy that is no policy has none.
+fn note_documents(configuration: &str, services: &mut BTreeMap<String, Service>) {
+    let Ok(policy) = Policy::compile(configuration.as_bytes()) else { return };
+    let documents = policy.remote_documents();
+    for url in documents.ids().filter_map(|id| Some(documents.status(id)?.name)) {
+        let Some((authority, path)) = url.strip_prefix("http://").and_then(|rest| rest.split_once('/')) else {
+            continue;
+        };
+        if let Some(service) = services.get_mut(authority) {
+            service.documents.insert(format!("/{path}"));
+        }
+    }
 }
 
 /// Seconds since the epoch.
@@ -67,11 +103,18 @@ pub fn now() -> i64 {
 /// The name of the Envoy cluster for a service.
 #[must_use]
 pub fn cluster(service: &Service) -> &'static str {
-    if service.down { "nobody" } else { "services" }
+    match (service.down, service.grpc) {
+        (true, _) => "nobody",
+        (false, true) => "services-h2",
+        (false, false) => "services",
+    }
 }
 
-fn authority(service: &str, number: usize) -> String {
-    format!("{service}-{number}.test")
+/// Where a service is: no other case has one of this name.
+#[must_use]
+pub fn authority(name: &str, port: Option<u16>, number: usize) -> String {
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{name}-{number}.test{port}")
 }
 
 /// `expect: allow` and `deny: 401` are short for objects.
@@ -85,10 +128,6 @@ fn spell_out(raw: &mut Value) {
             *deny = json!({ "status": deny });
         }
     }
-}
-
-fn keys(raw: &Value, field: &str) -> Vec<String> {
-    raw.get(field).and_then(Value::as_object).map(|members| members.keys().cloned().collect()).unwrap_or_default()
 }
 
 /// `${certs.ca}` is a PEM, `${certs.ca.der}` base64 of the DER.
@@ -143,10 +182,28 @@ fn check(case: &Case) -> Result<(), String> {
     if case.requests.is_empty() == case.config_errors.is_empty() {
         return Err("a case has either `requests` or `configErrors`".to_owned());
     }
-    match case.requests.iter().position(|request| request.expect.allow.is_some() == request.expect.deny.is_some()) {
-        Some(index) => Err(format!("request {}: exactly one of `allow` and `deny` is expected", index + 1)),
-        None => Ok(()),
+    for (index, request) in case.requests.iter().enumerate() {
+        check_request(case, index, request).map_err(|error| format!("request {}: {error}", index + 1))?;
     }
+    Ok(())
+}
+
+fn check_request(case: &Case, index: usize, request: &Request) -> Result<(), String> {
+    let Expect { allow, deny, calls, later, .. } = &request.expect;
+    if allow.is_some() == deny.is_some() {
+        return Err("exactly one of `allow` and `deny` is expected".to_owned());
+    }
+    if later.is_some() && calls.is_none() {
+        return Err("`later` goes with `calls`; `calls: []` says that there are none before".to_owned());
+    }
+    let unknown = |call: &&ExpectedCall| !case.services.contains_key(&call.service);
+    if let Some(call) = calls.iter().chain(later).flatten().find(unknown) {
+        return Err(format!("there is no service `{}`", call.service));
+    }
+    if request.together && (index == 0 || request.times != 1 || request.after != 0 || case.envoy.tls.is_some()) {
+        return Err("`together` needs a request before, and goes with neither `times`, `after` nor TLS".to_owned());
+    }
+    Ok(())
 }
 
 fn configuration(case: &Case, number: usize) -> Result<String, String> {
@@ -154,7 +211,7 @@ fn configuration(case: &Case, number: usize) -> Result<String, String> {
         return Ok(text.clone());
     }
     let upstreams = case.services.iter().map(
-        |(name, service)| json!({ "url": format!("http://{}", authority(name, number)), "cluster": cluster(service) }),
+        |(name, service)| json!({ "url": format!("http://{}", authority(name, service.port, number)), "cluster": cluster(service) }),
     );
     let mut config = match (&case.config, &case.auth_config) {
         (Some(config), _) => config.clone(),
@@ -208,7 +265,9 @@ fn spell_out_service(service: &Service, authority: &str) -> Result<Service, Stri
         });
         let reply = |json| vec![ServiceReply { json: Some(json), ..ServiceReply::default() }];
         replies.insert("/.well-known/openid-configuration".to_owned(), reply(discovery));
-        replies.insert("/jwks".to_owned(), reply(token::key_set(keys)?));
+        let keys =
+            ServiceReply { jwks: Some(keys.clone()), json: Some(token::key_set(keys)?), ..ServiceReply::default() };
+        replies.insert("/jwks".to_owned(), vec![keys]);
     }
     for (path, scripted) in &service.replies {
         let spelled = scripted.iter().map(|reply| {
@@ -218,29 +277,4 @@ fn spell_out_service(service: &Service, authority: &str) -> Result<Service, Stri
         replies.insert(path.clone(), spelled.collect::<Result<_, String>>()?);
     }
     Ok(Service { replies, ..service.clone() })
-}
-
-impl Service {
-    /// The reply that counts for a path when the `request`-th request of the case is under way; none is 404.
-    #[must_use]
-    pub fn reply(&self, path: &str, request: usize) -> Option<&ServiceReply> {
-        let path = path.split('?').next().unwrap_or_default();
-        self.replies.get(path)?.iter().rfind(|reply| reply.from <= request)
-    }
-}
-
-impl ServiceReply {
-    /// Status, headers and body as they go over the wire.
-    #[must_use]
-    pub fn wire(&self) -> (u16, Vec<(String, String)>, String) {
-        let mut headers = self.headers.clone();
-        let body = match (&self.json, &self.body) {
-            (Some(json), _) => {
-                headers.push(("content-type".to_owned(), "application/json".to_owned()));
-                json.to_string()
-            }
-            (None, body) => body.clone().unwrap_or_default(),
-        };
-        (self.status.unwrap_or(200), headers, body)
-    }
 }

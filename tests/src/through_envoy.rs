@@ -2,25 +2,32 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sidegate_engine::Policy;
+use sidegate_engine::remote::Status;
 use tokio::runtime::Runtime;
 
-use crate::case::{Case, Request};
-use crate::client::{self, Response};
+use crate::calls::{self, Call, Calls};
+use crate::case::{Case, ID, Raw, Request};
+use crate::client::{self, Response, http2};
 use crate::corpus::Entry;
 use crate::envoy::admin::ListenerState;
 use crate::envoy::config::{self, Cluster, Listener};
 use crate::envoy::{Envoy, Paths};
-use crate::native::bytes;
 use crate::outcome::{self, Decision, Metadata, Outcome};
 use crate::prepare::Prepared;
 use crate::problems;
 use crate::servers::services::Services;
 use crate::servers::upstream::{Saw, Upstream};
+
+/// How long calls may take that come after the verdict.
+const LATER: Duration = Duration::from_secs(5);
+/// How long services wait for the first of requests that are sent together.
+const TOGETHER: Duration = Duration::from_secs(1);
 
 /// Envoy with a listener for each case, and the servers around it.
 pub struct Rig {
@@ -28,8 +35,10 @@ pub struct Rig {
     runtime: Runtime,
     services: Services,
     listeners: BTreeMap<String, ListenerState>,
-    /// How many connections there were from one address to another.
-    connections: Mutex<BTreeMap<(String, String), usize>>,
+    /// How many requests were sent.
+    sent: AtomicUsize,
+    /// How many requests of one id were sent to one listener.
+    named: Mutex<BTreeMap<(String, SocketAddr), usize>>,
 }
 
 impl Rig {
@@ -55,21 +64,22 @@ impl Rig {
             Cluster::new("upstream", upstream.address),
             Cluster { http2: true, ..Cluster::new("upstream-h2", upstream.address) },
             Cluster::new("services", services.address),
+            Cluster { http2: true, ..Cluster::new("services-h2", services.address) },
             Cluster::new("nobody", nobody),
         ];
         let envoy = Envoy::start(&paths.envoy, 2, |folder| config::bootstrap(folder, &clusters, &listeners))?;
         let names: Vec<&str> = listeners.iter().map(|listener| listener.name.as_str()).collect();
         let states = envoy.admin.listeners(&names)?;
-        Ok(Self { envoy, runtime, services, listeners: states, connections: Mutex::default() })
+        Ok(Self { envoy, runtime, services, listeners: states, sent: AtomicUsize::default(), named: Mutex::default() })
     }
 
-    /// Waits until every worker has the keys that the policy wants.
-    fn wait_for_keys(&self, name: &str, prepared: &Prepared) -> Result<(), String> {
+    /// Waits until every worker has the key sets and other documents that the policy wants.
+    fn wait_for_documents(&self, name: &str, prepared: &Prepared) -> Result<(), String> {
         let policy = Policy::compile(prepared.configuration.as_bytes())
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
-        let key_sets = policy.remote_documents();
-        let mut issuers = key_sets.ids().filter_map(|id| Some(key_sets.status(id)?.name));
-        issuers.try_for_each(|issuer| self.envoy.wait_for_keys(name, &issuer))
+        let documents = policy.remote_documents();
+        let mut wanted = documents.ids().filter_map(|id| documents.status(id));
+        wanted.try_for_each(|Status { what, name: of, .. }| self.envoy.wait_for_document(name, what, &of))
     }
 
     /// Runs a case.
@@ -95,63 +105,172 @@ impl Rig {
                 return problems::compare_lines(&case.config_errors, &self.envoy.plugin_log(&name, "error"));
             }
         };
-        self.wait_for_keys(&name, &prepared)?;
-        for (index, request) in case.requests.iter().enumerate() {
-            self.services.request(prepared.services.keys(), index + 1);
-            for _ in 0..request.times {
-                std::thread::sleep(Duration::from_secs(request.after));
-                let outcome = self.send(address, case, request)?;
-                outcome::judge(&request.expect, &outcome)
-                    .map_err(|report| format!("request {} {} {}\n{report}", index + 1, request.method, request.path))?;
+        self.wait_for_documents(&name, &prepared)?;
+        for (first, group) in prepared.groups() {
+            self.services.request(prepared.services.keys(), first + 1);
+            for _ in 0..group.iter().map(|request| request.times).max().unwrap_or(1) {
+                std::thread::sleep(Duration::from_secs(group.iter().map(|request| request.after).sum()));
+                self.play((&name, address), &prepared, (first, group))?;
             }
         }
         Ok(())
     }
 
-    fn send(&self, address: SocketAddr, case: &Case, request: &Request) -> Result<Outcome, String> {
+    /// Sends requests that are under way together, and judges what comes of them.
+    fn play(
+        &self,
+        (name, address): (&str, SocketAddr),
+        prepared: &Prepared,
+        (first, group): (usize, &[Request]),
+    ) -> Result<(), String> {
+        drop(self.services.take_calls(prepared.services.keys()));
+        let sent: Vec<_> = group.iter().map(|request| self.sending(request)).collect();
+        let responses = match group {
+            [_] => vec![self.send_alone(address, &prepared.case, &sent)?],
+            _ => self.send_together(address, &sent, prepared)?,
+        };
+        let outcomes = group.iter().zip(&sent).zip(responses).map(|((request, sending), response)| {
+            let log = self.logged(address, sending, &response)?;
+            outcome(request, response, &log)
+        });
+        let mut outcomes: Vec<Outcome> = outcomes.collect::<Result<_, String>>()?;
+        let calls = self.calls(group, prepared);
+        calls::judge_all((first, group), &outcomes, &calls).or_else(|_| {
+            // Not before it is needed: the log is long.
+            for (outcome, Sending { id, .. }) in outcomes.iter_mut().zip(&sent) {
+                outcome.trace = self.trace(name, id);
+            }
+            calls::judge_all((first, group), &outcomes, &calls)
+        })
+    }
+
+    /// What services got, once all has come that is expected.
+    fn calls(&self, group: &[Request], prepared: &Prepared) -> Calls {
+        let expected = calls::expected(group).unwrap_or(0);
+        let end = Instant::now() + LATER;
+        while self.services.calls(prepared.services.keys()) < expected && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let got = self.services.take_calls(prepared.services.keys()).into_iter();
+        let named = got.filter_map(|(authority, request)| {
+            Some(Call { service: prepared.service_name(&authority)?.to_owned(), request })
+        });
+        Calls { before: named.collect(), later: None }
+    }
+
+    fn sending<'a>(&self, request: &'a Request) -> Sending<'a> {
+        let number = self.sent.fetch_add(1, Ordering::Relaxed);
+        let ours = format!("rig-{number}");
+        let named = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(ID));
+        let id = named.map(|(_, id)| String::from_utf8_lossy(id.bytes()).into_owned());
+        Sending { request, added: request.id(&ours).map(ToOwned::to_owned), id: id.unwrap_or(ours) }
+    }
+
+    fn send_alone(&self, address: SocketAddr, case: &Case, sent: &[Sending<'_>]) -> Result<Response, String> {
+        let [Sending { request, added, .. }] = sent else { return Err("one request is sent alone".to_owned()) };
         let mut wire = client::Request::new(&request.method, &request.path, &request.authority);
         for (name, value) in &request.headers {
-            wire = wire.header(name, bytes(value)?);
+            wire = wire.header(name, value.bytes());
         }
-        let wire = wire.body(request.body.as_deref());
-        let response = self.runtime.block_on(async {
+        if let Some(id) = added {
+            wire = wire.header(ID, id);
+        }
+        let wire = wire.bytes(request.body.as_ref().map(Raw::bytes));
+        self.runtime.block_on(async {
             match case.envoy.tls {
                 Some(_) => client::send_tls(address, request.certificate.as_deref(), &wire).await,
                 None => client::send(address, &wire).await,
             }
-        })?;
-        let log = self.logged(address, &response)?;
-        outcome(request, response, &log)
+        })
     }
 
-    /// The line that the access log has for the connection of this response.
-    fn logged(&self, address: SocketAddr, response: &Response) -> Result<Value, String> {
-        let connection = (response.peer.map(|peer| peer.to_string()).unwrap_or_default(), address.to_string());
-        // The system gives ports again, so of several connections with these addresses the latest is ours.
+    /// Over one connection, so that one worker gets all of them, and no service answers before all are there.
+    fn send_together(
+        &self,
+        address: SocketAddr,
+        sent: &[Sending<'_>],
+        prepared: &Prepared,
+    ) -> Result<Vec<Response>, String> {
+        let requests: Vec<_> = sent
+            .iter()
+            .map(|Sending { request, added, .. }| {
+                let Request { method, path, authority, headers, body, .. } = request;
+                let mut wire = http2::Request::new(method, path, authority);
+                for (name, value) in headers {
+                    wire = wire.header(name, value.bytes());
+                }
+                if let Some(id) = added {
+                    wire = wire.header(ID, id.as_bytes());
+                }
+                wire.body(body.as_ref().map(Raw::bytes))
+            })
+            .collect::<Result<_, _>>()?;
+        let hold = |held| prepared.services.keys().for_each(|authority| self.services.hold(authority, held));
+        hold(true);
+        let release = async {
+            let end = Instant::now() + TOGETHER;
+            while self.services.calls(prepared.services.keys()) == 0 && Instant::now() < end {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            hold(false);
+        };
+        let (responses, ()) = self.runtime.block_on(async { tokio::join!(http2::send(address, requests), release) });
+        responses
+    }
+
+    /// The line that the access log has for a request.
+    fn logged(
+        &self,
+        address: SocketAddr,
+        Sending { id, .. }: &Sending<'_>,
+        response: &Response,
+    ) -> Result<Value, String> {
+        // A case may give several requests one id; the latest is ours.
         let number = {
-            let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-            let number = connections.entry(connection.clone()).or_default();
+            let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+            let number = named.entry((id.clone(), address)).or_default();
             *number += 1;
             *number
         };
-        let (peer, local) = (connection.0.as_str(), connection.1.as_str());
+        let local = address.to_string();
         let end = Instant::now() + Duration::from_secs(5);
         while Instant::now() < end {
             let log = self.envoy.access_log();
             // Nearly all lines are those of others, so they are not parsed.
-            let candidates = log.lines().filter(|line| line.contains(peer));
+            let candidates = log.lines().filter(|line| line.contains(id.as_str()));
             let lines = candidates.filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let mut ours = lines.filter(|line| line["peer"] == peer && line["local"] == local);
+            let mut ours = lines.filter(|line| line["id"] == **id && line["local"] == local);
             if let Some(line) = ours.nth(number - 1) {
                 return Ok(line);
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Err(format!(
-            "the access log has no line for {peer}; the response was {} {:?}",
-            response.status, response.headers
-        ))
+        Err(format!("the access log has no line for {id}; the response was {} {:?}", response.status, response.headers))
     }
+
+    /// The step trace of a request, which is a line of the debug log.
+    fn trace(&self, plugin: &str, id: &str) -> Option<Vec<String>> {
+        let start = format!("request {id} to ");
+        let end = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < end {
+            let lines = self.envoy.plugin_log(plugin, "debug");
+            if let Some(line) = lines.iter().rev().find_map(|line| line.strip_prefix(&start)) {
+                return Some(line.split("; ").map(ToOwned::to_owned).collect());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        None
+    }
+}
+
+/// A request on its way.
+struct Sending<'a> {
+    request: &'a Request,
+    /// How it is named in logs.
+    id: String,
+    /// The same, if the case does not say it itself.
+    added: Option<String>,
 }
 
 fn name(entry: &Entry) -> String {
@@ -191,7 +310,7 @@ fn outcome(request: &Request, response: Response, log: &Value) -> Result<Outcome
             rule: text(&log["rule"]),
         }
     };
-    Ok(Outcome { decision, auth_config: text(&log["auth_config"]), trace: None })
+    Ok(Outcome { decision, auth_config: text(&log["auth_config"]), trace: None, trace_is_whole: false })
 }
 
 /// Headers that Envoy adds to every local reply; a `content-type` only where the policy sets none.

@@ -257,6 +257,7 @@ fn access_log(folder: &Path, metadata: &[String]) -> Value {
         "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
         "path": folder.join("access.log"),
         "log_format": { "json_format": {
+            "id": "%REQ(X-REQUEST-ID)%",
             "peer": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%",
             "local": "%DOWNSTREAM_LOCAL_ADDRESS%",
             "path": "%REQ(:PATH)%",

@@ -118,13 +118,22 @@ impl Envoy {
         words(&self.log(), plugin, level).map(|(_, line)| line.to_owned()).collect()
     }
 
-    /// Waits until every worker has the keys of an issuer, or the first fetch has failed. One worker fetches for all, and
-    /// the others hear of it in their own time, so no answer to a request shows that all of them have the keys.
+    /// Waits until every worker has the keys of an issuer.
     ///
     /// # Errors
     /// Not every worker has them after a while.
     pub fn wait_for_keys(&self, plugin: &str, issuer: &str) -> Result<(), String> {
-        let (here, failed) = (format!("the keys of `{issuer}` are here"), format!("the keys of `{issuer}` cannot be"));
+        self.wait_for_document(plugin, "keys", issuer)
+    }
+
+    /// Waits until every worker has a document that is fetched in its own time, or the first fetch has failed. One worker
+    /// fetches for all, and the others hear of it later, so no answer to a request shows that all of them have it.
+    ///
+    /// # Errors
+    /// Not every worker has it after a while.
+    pub fn wait_for_document(&self, plugin: &str, what: &str, of: &str) -> Result<(), String> {
+        let here = format!("the {what} of `{of}` came: ");
+        let failed = format!("the {what} of `{of}` cannot be fetched: ");
         // The main thread has a VM as well.
         let all = self.concurrency + 1;
         let end = Instant::now() + KEYS;
@@ -138,10 +147,8 @@ impl Envoy {
                 return Ok(());
             }
             if Instant::now() > end {
-                return Err(format!(
-                    "{} of {all} threads have the keys of `{issuer}`, which {plugin} needs",
-                    threads.len()
-                ));
+                let some = threads.len();
+                return Err(format!("{some} of {all} threads have the {what} of `{of}`, which {plugin} needs"));
             }
             std::thread::sleep(Duration::from_millis(50));
         }

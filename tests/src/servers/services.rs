@@ -1,19 +1,25 @@
 //! The outside services of all cases, behind one port; told apart by their authority.
 
 use std::collections::{BTreeMap, HashMap};
-use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http_body_util::Full;
+use http_body_util::channel::Channel;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
+use hyper::header::HeaderValue;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 
-use crate::case::Service;
+use crate::case::{Received, Service, Wire};
+
+type Body = BoxBody<Bytes, io::Error>;
 
 /// The services.
 #[derive(Debug, Clone)]
@@ -21,6 +27,7 @@ pub struct Services {
     /// Where they all are.
     pub address: SocketAddr,
     state: Arc<Mutex<HashMap<String, State>>>,
+    arrived: Arc<AtomicUsize>,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +37,8 @@ struct State {
     request: usize,
     /// How often each path was asked for.
     asked: BTreeMap<String, usize>,
+    /// Requests, but for documents that are fetched in their own time, that nobody has looked at yet.
+    got: BTreeMap<usize, Received>,
     /// Nothing is answered for now.
     held: bool,
 }
@@ -41,13 +50,17 @@ impl Services {
     /// No port is to be had.
     pub async fn start() -> std::io::Result<Self> {
         let (listener, address) = super::bind().await?;
-        let services = Self { address, state: Arc::default() };
+        let services = Self { address, state: Arc::default(), arrived: Arc::default() };
         let serving = services.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let services = serving.clone();
                 tokio::spawn(async move {
-                    let service = service_fn(move |request| services.clone().answer(request));
+                    let service = service_fn(move |request| {
+                        // Here requests are in order; their bodies may end in any.
+                        let number = services.arrived.fetch_add(1, Ordering::Relaxed);
+                        services.clone().answer(number, request)
+                    });
                     drop(
                         auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await,
                     );
@@ -100,29 +113,158 @@ impl Services {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn answer(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-        let host = request.headers().get("host").and_then(|host| host.to_str().ok());
-        let authority = request.uri().authority().map(ToString::to_string).or(host.map(ToOwned::to_owned));
-        let authority = authority.unwrap_or_default();
-        let path = request.uri().path().to_owned();
+    /// What services got since the last time, in the order of arrival; without documents that are fetched in their own time.
+    #[must_use]
+    pub fn take_calls<'a>(&self, authorities: impl Iterator<Item = &'a String>) -> Vec<(String, Received)> {
+        let mut state = self.lock();
+        let taken = authorities.filter_map(|authority| {
+            let got = std::mem::take(&mut state.get_mut(authority)?.got);
+            Some(got.into_values().map(|request| (authority.clone(), request)))
+        });
+        taken.flatten().collect()
+    }
+
+    /// How many requests services got since then.
+    #[must_use]
+    pub fn calls<'a>(&self, authorities: impl Iterator<Item = &'a String>) -> usize {
+        let state = self.lock();
+        authorities.filter_map(|authority| state.get(authority)).map(|state| state.got.len()).sum()
+    }
+
+    /// An error ends the connection.
+    async fn answer(self, arrived: usize, request: Request<Incoming>) -> Result<Response<Body>, io::Error> {
+        let (authority, request) = received(request).await?;
         let reply = {
             let mut state = self.lock();
-            let state = state.entry(authority.clone()).or_default();
-            *state.asked.entry(path.clone()).or_default() += 1;
-            state.service.reply(&path, state.request).cloned()
+            let State { service, request: number, asked, got, .. } = state.entry(authority.clone()).or_default();
+            *asked.entry(request.path_alone().to_owned()).or_default() += 1;
+            let request = service.receive(request);
+            let reply = service.reply(&request, *number).cloned();
+            if !service.has_document(&request.path) {
+                got.insert(arrived, request);
+            }
+            reply
         };
-        let Some(reply) = reply else { return Ok(response(404, &[], String::new())) };
         self.while_held(&authority).await;
+        let Some(reply) = reply else { return Ok(response(&Wire { status: 404, ..Wire::default() }, false)) };
         tokio::time::sleep(Duration::from_millis(reply.delay)).await;
-        let (status, headers, body) = reply.wire();
-        Ok(response(status, &headers, body))
+        if reply.reset {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(response(&reply.wire(), reply.truncated))
     }
 }
 
-fn response(status: u16, headers: &[(String, String)], body: String) -> Response<Full<Bytes>> {
-    let mut builder = Response::builder().status(status);
+async fn received(request: Request<Incoming>) -> Result<(String, Received), io::Error> {
+    let (parts, body) = request.into_parts();
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let authority = parts.uri.authority().map(ToString::to_string).or(parts.headers.get("host").map(text));
+    let received = Received {
+        method: parts.method.to_string(),
+        path: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+        headers: parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+        body: body.collect().await.map_err(io::Error::other)?.to_bytes().to_vec(),
+    };
+    Ok((authority.unwrap_or_default(), received))
+}
+
+fn response(Wire { status, headers, body, trailers }: &Wire, truncated: bool) -> Response<Body> {
+    let mut builder = Response::builder().status(*status);
     for (name, value) in headers {
         builder = builder.header(name, value);
     }
-    builder.body(Full::new(body.into())).unwrap_or_default()
+    let bytes = Bytes::from(body.clone());
+    let body = if truncated {
+        builder = builder.header("content-length", bytes.len() + 100);
+        cut_off(bytes)
+    } else if trailers.is_empty() {
+        Full::new(bytes).map_err(|never| match never {}).boxed()
+    } else {
+        let pairs = trailers.iter().filter_map(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?)));
+        let trailers: HeaderMap = pairs.collect();
+        Full::new(bytes).map_err(|never| match never {}).with_trailers(async { Some(Ok(trailers)) }).boxed()
+    };
+    builder.body(body).unwrap_or_default()
+}
+
+/// A body that ends with an error, once its bytes had time to go out.
+fn cut_off(bytes: Bytes) -> Body {
+    let (mut sender, body) = Channel::new(1);
+    tokio::spawn(async move {
+        drop(sender.send_data(bytes).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        sender.abort(io::Error::from(io::ErrorKind::ConnectionAborted));
+    });
+    body.boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use tokio::runtime::Runtime;
+
+    use super::*;
+    use crate::client::{self, http2};
+
+    /// Services by their authority, and the outcome of a GET of each path of the first.
+    fn asked(replies: Value, paths: &[&str]) -> Vec<Result<client::Response, String>> {
+        Runtime::new().unwrap().block_on(async {
+            let services = Services::start().await.unwrap();
+            let service: Service = serde_json::from_value(json!({ "replies": replies })).unwrap();
+            services.add(&[("a.test".to_owned(), service)].into());
+            let mut outcomes = Vec::new();
+            for path in paths {
+                let request = client::Request::new("GET", path, "a.test").body(None);
+                outcomes.push(client::send(services.address, &request).await);
+            }
+            outcomes
+        })
+    }
+
+    #[test]
+    fn faults_go_over_the_wire_as_they_are_written() {
+        let replies = json!({
+            "/reset": [{"reset": true}],
+            "/truncated": [{"truncated": true, "body": "abc"}],
+            "/big": [{"big": 100_000}],
+            "/raw": [{"body": {"base64": "AP8="}, "contentType": "text/html", "status": 203}],
+            "/redirect": [{"status": 302, "headers": [["location", "/raw"]]}],
+        });
+        let paths = ["/reset", "/truncated", "/big", "/raw", "/redirect", "/none"];
+        let [reset, truncated, big, raw, redirect, none] = <[_; 6]>::try_from(asked(replies, &paths)).unwrap();
+        assert!(reset.is_err(), "{reset:?}");
+        let truncated = truncated.unwrap();
+        assert_eq!((truncated.header("content-length"), &truncated.body[..]), (Some("103"), &b"abc"[..]));
+        assert_eq!(big.unwrap().body.len(), 100_000);
+        let raw = raw.unwrap();
+        assert_eq!((raw.status, raw.header("content-type"), &raw.body[..]), (203, Some("text/html"), &b"\0\xff"[..]));
+        assert_eq!(
+            redirect.map(|redirect| redirect.header("location").map(ToOwned::to_owned)),
+            Ok(Some("/raw".to_owned()))
+        );
+        assert_eq!(none.map(|none| none.status), Ok(404));
+    }
+
+    #[test]
+    fn a_grpc_service_answers_in_http_2() {
+        Runtime::new().unwrap().block_on(async {
+            let services = Services::start().await.unwrap();
+            let service: Service = serde_json::from_value(json!({"grpc": true, "replies": {"/a.B/C": [
+                {"grpc": {"status": 5, "message": "nothing"}},
+                {"grpc": {"body": "yes"}, "when": {"body": "ask"}},
+            ]}}))
+            .unwrap();
+            services.add(&[("a.test:50051".to_owned(), service)].into());
+            let request = |body: &[u8]| http2::Request::new("POST", "/a.B/C", "a.test:50051").body(Some(body)).unwrap();
+            let requests = vec![request(b"\0\0\0\0\x03ask"), request(b"\0\0\0\0\0")];
+            let responses = http2::send(services.address, requests).await.unwrap();
+            let status = |index: usize| responses[index].trailers.first().map(|(_, status)| status.as_str());
+            assert_eq!((status(0), &responses[0].body[..]), (Some("0"), &b"\0\0\0\0\x03yes"[..]));
+            assert_eq!((status(1), &responses[1].body[..]), (Some("5"), &b""[..]));
+            let authorities = ["a.test:50051".to_owned()];
+            let got = services.take_calls(authorities.iter());
+            assert_eq!(got.iter().map(|(_, got)| got.body.as_slice()).collect::<Vec<_>>(), [&b"ask"[..], b""]);
+            assert_eq!(services.calls(authorities.iter()), 0);
+        });
+    }
 }
