@@ -25,6 +25,7 @@ usage() {
 ./build.sh demo [--keep]  build the filter, start Envoy with an example, send it requests; --keep leaves it running
 ./build.sh test           unit tests, the corpus natively, in wasm, and through a real Envoy
 ./build.sh e2e            only what needs Envoy: the corpus and the end-to-end tests
+./build.sh peers [NAME…]  the cases against real servers; NAME: only keycloak, …; without, docs/peers.md is written
 ./build.sh wasm           build target/sidegate.wasm and target/sidegate-core.wasm
 ./build.sh envoy          print the path of the Envoy that is used
 ./build.sh check          format, lints, documentation, dependencies, imports and size of the modules
@@ -40,7 +41,7 @@ main() {
   local command=${1:-help}
   shift || true
   case $command in
-    demo | test | e2e | wasm | envoy | check | bench) "run_$command" "$@" ;;
+    demo | test | e2e | peers | wasm | envoy | check | bench) "run_$command" "$@" ;;
     help | -h | --help) usage ;;
     *) die "there is no command \`$command\`; \`./build.sh help\` lists them" ;;
   esac
@@ -66,6 +67,21 @@ run_e2e() {
   build_modules
   say "the corpus and the scenarios, through Envoy"
   with_envoy patiently "tests in Envoy" cargo test --quiet -p sidegate-tests --test envoy --test e2e --test docs
+}
+
+# The servers are got once, and kept in .tools.
+run_peers() {
+  source tests/peers/install.sh
+  need_native_rust
+  build_modules
+  local peer page=$PWD/docs/peers.md
+  (($# == 0)) || page=
+  for peer in "${@:-keycloak}"; do
+    declare -F "install_$peer" >/dev/null || die "there is no peer \`$peer\`"
+    "install_$peer"
+  done
+  say "cases against real servers, through Envoy"
+  PEERS_PAGE=$page with_envoy patiently "peers" cargo test --quiet -p sidegate-tests --test peers
 }
 
 run_bench() {

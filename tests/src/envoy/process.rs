@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::admin::Admin;
 use super::config::{self, Listener};
+use crate::servers;
 
 /// How long Envoy may take to be ready; the module is compiled meanwhile.
 const START: Duration = Duration::from_secs(120);
@@ -20,13 +21,6 @@ const START: Duration = Duration::from_secs(120);
 /// How long keys may take from an issuer to all workers.
 const KEYS: Duration = Duration::from_secs(30);
 
-/// Ends Envoy when its own stdin ends, so that no Envoy outlives who started it, even by a kill.
-const GUARD: &str = r#"exec 3<&0 </dev/null
-"$@" & envoy=$!
-{ read -r _ <&3; kill "$envoy"; } 2>/dev/null & guard=$!
-wait "$envoy"; code=$?
-kill "$guard" 2>/dev/null
-exit "$code""#;
 
 /// A running Envoy. It ends when this is dropped.
 #[derive(Debug)]
@@ -51,8 +45,7 @@ impl Envoy {
         let folder = tempfile::Builder::new().prefix("sidegate-").tempdir().map_err(text)?;
         let path = folder.path();
         fs::write(path.join("bootstrap.json"), bootstrap(path)?.to_string()).map_err(text)?;
-        let mut command = Command::new("sh");
-        command.args(["-c", GUARD, "sh"]).arg(envoy);
+        let mut command = servers::guarded(envoy);
         command.args(["--use-dynamic-base-id", "--file-flush-interval-msec", "20", "--drain-time-s", "1"]);
         command.args(["--parent-shutdown-time-s", "2", "--log-level", "warning"]);
         command.arg("--component-log-level").arg("wasm:debug,http:warning");

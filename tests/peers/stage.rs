@@ -1,0 +1,107 @@
+//! An Envoy with a listener for each policy, an upstream behind it, and the peer as a cluster.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sidegate_tests::client::{self, Request, Response};
+use sidegate_tests::envoy::admin::ListenerState;
+use sidegate_tests::envoy::config::{self, Cluster, Listener};
+use sidegate_tests::envoy::{Envoy, Paths};
+use sidegate_tests::servers::upstream::{Saw, Upstream};
+use tokio::runtime::Runtime;
+
+/// Envoy and the upstream.
+#[derive(Debug)]
+pub struct Stage {
+    _envoy: Envoy,
+    runtime: Runtime,
+    addresses: BTreeMap<String, SocketAddr>,
+}
+
+/// A policy: the name of its listener, the `spec` of its AuthConfig, documents beside it.
+pub struct Policy {
+    pub name: &'static str,
+    pub spec: Value,
+    pub resources: Vec<Value>,
+}
+
+impl Stage {
+    /// Starts Envoy; `url` is how policies name the peer.
+    pub fn start(paths: &Paths, url: &str, peer: Cluster, policies: &[Policy]) -> Result<Self, String> {
+        let runtime = Runtime::new().map_err(|error| error.to_string())?;
+        let upstream = runtime.block_on(Upstream::start("upstream")).map_err(|error| error.to_string())?;
+        let upstreams = json!([{ "url": url, "cluster": peer.name }]);
+        let listeners: Vec<Listener> = policies
+            .iter()
+            .map(|policy| Listener::new(policy.name, &paths.wasm, &policy.configuration(&upstreams)))
+            .collect();
+        let usual = Cluster::new("upstream", upstream.address);
+        let clusters = [Cluster { name: "upstream-h2".to_owned(), http2: true, ..usual.clone() }, usual, peer];
+        let envoy = Envoy::start(&paths.envoy, 2, |folder| config::bootstrap(folder, &clusters, &listeners))?;
+        let names: Vec<&str> = policies.iter().map(|policy| policy.name).collect();
+        let mut addresses = BTreeMap::new();
+        for (name, state) in envoy.admin.listeners(&names)? {
+            match state {
+                ListenerState::Active(address) => drop(addresses.insert(name, address)),
+                ListenerState::Refused(why) => {
+                    return Err(format!("listener {name} is refused: {why}\n{}", envoy.log()));
+                }
+            }
+        }
+        Ok(Self { _envoy: envoy, runtime, addresses })
+    }
+
+    /// GET, as the holder of a token.
+    pub fn get(&self, listener: &str, token: &str) -> Response {
+        let request = Request::new("GET", "/hello", "api.test").header("authorization", format!("Bearer {token}"));
+        let address = self.addresses.get(listener).unwrap_or_else(|| panic!("there is no listener `{listener}`"));
+        let sent = self.runtime.block_on(client::send(*address, &request.body(None)));
+        sent.unwrap_or_else(|error| panic!("{listener}: {error}"))
+    }
+
+    /// Asks until the status is this one, for half a minute.
+    pub fn until(&self, status: u16, ask: impl Fn() -> Response) -> Response {
+        let mut last = ask();
+        for _ in 0..150 {
+            if last.status == status {
+                return last;
+            }
+            std::thread::sleep(Duration::from_millis(200));
+            last = ask();
+        }
+        panic!("the status stays {} ({:?}), though {status} should come", last.status, reason(&last));
+    }
+}
+
+impl Policy {
+    fn configuration(&self, upstreams: &Value) -> String {
+        let auth_config = json!({
+            "apiVersion": "authorino.kuadrant.io/v1beta3",
+            "kind": "AuthConfig",
+            "metadata": { "name": self.name },
+            "spec": self.spec,
+        });
+        let resources: Vec<&Value> = std::iter::once(&auth_config).chain(&self.resources).collect();
+        json!({
+            "apiVersion": "sidegate.dev/v1alpha1",
+            "kind": "PluginConfig",
+            "resources": resources,
+            "upstreams": upstreams,
+        })
+        .to_string()
+    }
+}
+
+/// The reason that a client is told.
+pub fn reason(response: &Response) -> Option<&str> {
+    response.header("x-ext-auth-reason")
+}
+
+/// A header as the upstream saw it, of a request that reached it.
+pub fn upstream_header(response: &Response, name: &str) -> Option<String> {
+    assert_eq!(response.status, 200, "{response:?}");
+    let saw: Saw = serde_json::from_slice(&response.body).unwrap_or_else(|error| panic!("{error}: {response:?}"));
+    saw.headers.into_iter().find(|(header, _)| header == name).map(|(_, value)| value)
+}
