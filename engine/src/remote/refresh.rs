@@ -159,7 +159,9 @@ impl Refresh {
     fn dress(&self, request: &mut HttpRequest) {
         match &self.source.location {
             Location::Issuer(_) | Location::Jwks(_) | Location::Uma(_) => {
-                request.headers.push(("accept".to_owned(), "application/json".to_owned()));
+                // kube-apiserver refuses to give its key set, of the second kind, to who asks for the first alone.
+                let kinds = "application/json, application/jwk-set+json";
+                request.headers.push(("accept".to_owned(), kinds.to_owned()));
                 request.max_response_bytes = jwks::MAX_BYTES;
             }
             Location::Rego(rego::Place { url: _, credential, max_bytes }) => {
