@@ -10,6 +10,7 @@ mod bodies;
 mod frames;
 mod keys;
 mod odd_requests;
+mod operations;
 mod protocols;
 mod traps;
 mod updates;
@@ -23,7 +24,7 @@ fn main() {
     let Some(paths) = Paths::from_env() else { return };
     arguments.test_threads = arguments.test_threads.or(Some(4));
     let world = Arc::new(World::start(&paths).unwrap_or_else(|error| panic!("{error}")));
-    let shared = [traps::ALL, bodies::ALL, odd_requests::ALL, protocols::ALL, keys::ALL].concat();
+    let shared = [traps::ALL, bodies::ALL, odd_requests::ALL, protocols::ALL, keys::ALL, operations::ALL].concat();
     let mut trials: Vec<Trial> = shared
         .into_iter()
         .map(|(name, scenario)| {

@@ -32,6 +32,7 @@ impl World {
         let mut listeners = crate::traps::listeners(paths);
         listeners.extend(crate::keys::listeners(paths));
         listeners.extend(crate::bodies::listeners(paths));
+        listeners.extend(crate::operations::listeners(paths));
         listeners.push(Listener::new("key", &paths.wasm, &api_key()));
         Self::with(paths, &listeners, &crate::keys::services())
     }
@@ -49,7 +50,11 @@ impl World {
             Cluster::new("services", serving.address),
             Cluster::new("nobody", SocketAddr::from(([127, 0, 0, 1], 1))),
         ];
-        let envoy = Envoy::start(&paths.envoy, 2, |folder| config::bootstrap(folder, &clusters, listeners))?;
+        let envoy = Envoy::start(&paths.envoy, 2, |folder| {
+            let mut bootstrap = config::bootstrap(folder, &clusters, listeners)?;
+            bootstrap["stats_config"] = crate::operations::fragment("stats_config")["stats_config"].clone();
+            Ok(bootstrap)
+        })?;
         let mut world = Self { envoy, upstream, services: serving, runtime, addresses: BTreeMap::new() };
         let names: Vec<&str> = listeners.iter().map(|listener| listener.name.as_str()).collect();
         for (name, state) in world.envoy.admin.listeners(&names)? {

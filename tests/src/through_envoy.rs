@@ -307,7 +307,11 @@ fn outcome(request: &Request, response: Response, log: &Value) -> Result<Outcome
             status: response.status,
             headers: response.headers.into_iter().filter(|(name, _)| !is_envoys(request, name)).collect(),
             body: String::from_utf8_lossy(&response.body).into_owned(),
-            kind: text(&log["decision"]).unwrap_or_default().to_ascii_uppercase(),
+            // The gRPC name of what the access log calls by a plainer one.
+            kind: match log["decision"].as_str().unwrap_or_default() {
+                "too_large" => "RESOURCE_EXHAUSTED".to_owned(),
+                decision => decision.to_ascii_uppercase(),
+            },
             rule: text(&log["rule"]),
         }
     };

@@ -33,6 +33,10 @@ pub struct Listener {
     pub plugin: BTreeMap<String, Value>,
     /// Filters in front of the module.
     pub before: Vec<Value>,
+    /// Filters behind it.
+    pub behind: Vec<Value>,
+    /// Access logs beside the rig's own.
+    pub access_logs: Vec<Value>,
     /// Routes before the usual ones.
     pub routes: Vec<Value>,
 }
@@ -50,6 +54,8 @@ impl Listener {
             metadata: Vec::new(),
             plugin: BTreeMap::new(),
             before: Vec::new(),
+            behind: Vec::new(),
+            access_logs: Vec::new(),
             routes: Vec::new(),
         }
     }
@@ -86,6 +92,7 @@ impl Listener {
         }
         filters.extend(self.before.iter().cloned());
         filters.push(self.wasm_filter());
+        filters.extend(self.behind.iter().cloned());
         filters.push(json!({ "name": "router", "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
         } }));
@@ -101,6 +108,8 @@ impl Listener {
             route(json!({ "prefix": "/", "grpc": {} }), "upstream-h2"),
             route(json!({ "prefix": "/" }), "upstream"),
         ];
+        let mut logs = vec![access_log(folder, &self.metadata)];
+        logs.extend(self.access_logs.iter().cloned());
         json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "ingress",
@@ -113,7 +122,7 @@ impl Listener {
             "upgrade_configs": [{ "upgrade_type": "websocket" }, { "upgrade_type": "CONNECT" }],
             "forward_client_cert_details": forward_client_cert.as_deref().unwrap_or("SANITIZE"),
             "set_current_client_cert_details": { "cert": true, "chain": true, "uri": true },
-            "access_log": [access_log(folder, &self.metadata)],
+            "access_log": logs,
             "route_config": { "virtual_hosts": [{
                 "name": virtual_host.as_deref().unwrap_or("test"),
                 "domains": ["*"],

@@ -21,7 +21,6 @@ const START: Duration = Duration::from_secs(120);
 /// How long keys may take from an issuer to all workers.
 const KEYS: Duration = Duration::from_secs(30);
 
-
 /// A running Envoy. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Envoy {
