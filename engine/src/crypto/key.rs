@@ -16,8 +16,8 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 /// The largest modulus with a zero in front, in bytes.
 const RSA_BYTES: usize = 1025;
 
-const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+pub(super) const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+pub(super) const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
 /// A public key that is fit to check signatures with.
@@ -138,7 +138,7 @@ impl PublicKey {
         }
     }
 
-    fn from_rsa(key: RsaPublicKey) -> Result<Self, KeyError> {
+    pub(super) fn from_rsa(key: RsaPublicKey) -> Result<Self, KeyError> {
         if !RSA_BITS.contains(&key.n().bits()) {
             return Err(KeyError("the RSA key is not of 2048 to 8192 bits"));
         }
@@ -149,7 +149,7 @@ impl PublicKey {
         Self::new(key.to_public_key_der(), Parsed::Rsa(Box::new(key)))
     }
 
-    fn from_point(curve: Curve, sec1: &[u8]) -> Result<Self, KeyError> {
+    pub(super) fn from_point(curve: Curve, sec1: &[u8]) -> Result<Self, KeyError> {
         const NO_POINT: KeyError = KeyError("the key is no point of its curve");
         match curve {
             Curve::P256 => {
@@ -175,7 +175,7 @@ impl PublicKey {
 }
 
 impl Curve {
-    const fn field_size(self) -> usize {
+    pub(super) const fn field_size(self) -> usize {
         match self {
             Self::P256 => 32,
             Self::P384 => 48,
@@ -183,7 +183,7 @@ impl Curve {
         }
     }
 
-    fn from_oid(oid: ObjectIdentifier) -> Option<Self> {
+    pub(super) fn from_oid(oid: ObjectIdentifier) -> Option<Self> {
         const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
         const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
         const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");

@@ -1,12 +1,18 @@
-//! Signatures: which algorithms there are, what a key is, and who checks.
+//! Signatures: which algorithms there are, what a key is, who checks, and who makes them.
 
 mod ecdsa;
+#[cfg(feature = "wristband")]
+mod jwk;
 mod key;
 mod rust_crypto;
+#[cfg(feature = "wristband")]
+mod signing;
 
 pub use ecdsa::{ecdsa_from_der, ecdsa_to_der};
 pub use key::{Curve, KeyError, PublicKey};
 pub use rust_crypto::{RustCrypto, verify_ecdsa};
+#[cfg(feature = "wristband")]
+pub use signing::{Signer, SigningKey};
 
 /// Signature algorithms of JSON Web Algorithms (RFC 7518 section 3.1, RFC 8037) that rest on a public key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

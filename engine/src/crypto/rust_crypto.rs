@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use super::key::Parsed;
 use super::{Algorithm, Hash, PublicKey, Verifier};
 
-/// Checks signatures in pure Rust, with the RustCrypto crates.
+/// Checks and makes signatures in pure Rust, with the RustCrypto crates.
 #[derive(Debug, Clone, Copy)]
 pub struct RustCrypto;
 
@@ -58,7 +58,7 @@ fn verify_prehashed(key: &PublicKey, digest: &[u8], signature: &[u8]) -> bool {
 }
 
 impl Hash {
-    fn digest(self, message: &[u8]) -> Vec<u8> {
+    pub(super) fn digest(self, message: &[u8]) -> Vec<u8> {
         match self {
             Self::Sha256 => Sha256::digest(message).to_vec(),
             Self::Sha384 => Sha384::digest(message).to_vec(),
