@@ -80,6 +80,8 @@ pub struct Options {
     pub callbacks: CallbackOrder,
     /// Bytes of results that each rule with a `cache` keeps, in each worker. Default 1048576.
     pub evaluator_cache_size: Option<usize>,
+    /// Where the OpenID Connect documents of wristbands are served. Default: nowhere.
+    pub wristband_discovery: Option<WristbandDiscovery>,
     /// How many verified tokens, and as many client certificates, each worker remembers. 0: none. Default 10000.
     pub token_cache_size: Option<usize>,
 }
@@ -104,6 +106,18 @@ pub struct NamespacedKeyRef {
     pub name: String,
     /// Name of the entry. Default `token`.
     pub key: Option<String>,
+}
+
+/// Where the OpenID Connect documents of wristbands are served, without asking an AuthConfig:
+/// `<pathPrefix>/<namespace>/<AuthConfig>/<item>/.well-known/openid-configuration` and `…/openid-connect/certs`. Whatever
+/// else is asked for below the prefix is answered with 404. At least one field.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WristbandDiscovery {
+    /// `host`, `host:port` or `*.suffix`. Default: every host.
+    pub host: Option<String>,
+    /// Path before the namespace. Default: none.
+    pub path_prefix: Option<String>,
 }
 
 /// When callbacks are sent.

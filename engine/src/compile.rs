@@ -110,6 +110,11 @@ impl<'a> Compiler<'a> {
         self.resources.text(self.namespace, name, key).map_err(|message| self.problem(message)).ok()
     }
 
+    /// The bytes of an entry of a Secret of the AuthConfig's namespace; if it is not there, the problem is told.
+    pub fn secret_entry(&mut self, name: &str, key: &str) -> Option<&'a [u8]> {
+        self.resources.bytes(self.namespace, name, key).map_err(|message| self.problem(message)).ok()
+    }
+
     /// Says that what stands here is not in this module.
     pub fn missing(&mut self, what: &str) {
         self.problem(format!("`{what}` is not in this build of Sidegate"));

@@ -51,6 +51,7 @@ pub mod trace;
 pub mod url;
 pub mod verdict;
 pub mod view;
+pub mod well_known;
 
 pub use call::{Body, Call, CallError, CallId, HttpReply, HttpRequest, Question, Reply};
 pub use policy::Policy;
@@ -59,4 +60,4 @@ pub use session::{Cx, FollowUp, Following, Progress, Session};
 pub use sidegate_config::Problem;
 pub use time::Timestamp;
 pub use trace::StepRecord;
-pub use verdict::{Allowed, Decision, DenialStatus, LocalReply, Verdict};
+pub use verdict::{Allowed, Decision, DenialStatus, LocalReply, Published, Served, Verdict, WellKnownDocument};

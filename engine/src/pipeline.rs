@@ -16,6 +16,10 @@ use crate::{authentication, authorization, callbacks, metadata, response};
 
 /// Decides one request.
 pub async fn decide(cx: &Cx) -> Verdict {
+    if let Some(served) = cx.policy.well_known().answer(&cx.request) {
+        let auth_config = served.published.as_ref().map(|published| Rc::clone(&published.auth_config));
+        return verdict(cx, auth_config, Decision::Serve(served));
+    }
     let Some(policy) = cx.policy.auth_config_for(&cx.request) else {
         let denial = Denial::new(DenialStatus::NotFound, "Service not found");
         return verdict(cx, None, Decision::Deny(denial::standard(denial)));

@@ -15,6 +15,8 @@ use crate::authentication::x509::CertificateMemory;
 use crate::authorization::Authorization;
 use crate::callbacks::Callback;
 use crate::compile::{Compiler, Shared};
+#[cfg(feature = "wristband")]
+use crate::crypto::Signer;
 use crate::crypto::{RustCrypto, Verifier};
 use crate::expression::condition::{self, Condition};
 use crate::hosts::Hosts;
@@ -27,6 +29,7 @@ use crate::response::owned::OwnedHeaders;
 use crate::step::Step;
 use crate::token::TokenMemory;
 use crate::url::Upstreams;
+use crate::well_known::WellKnown;
 use crate::{authentication, authorization, callbacks, metadata, settings};
 
 /// Default of `options.timeout`.
@@ -46,7 +49,10 @@ pub struct Policy {
     options: Options,
     upstreams: Rc<Upstreams>,
     remote_documents: RemoteDocuments,
+    well_known: WellKnown,
     verifier: Box<dyn Verifier>,
+    #[cfg(feature = "wristband")]
+    signer: Box<dyn Signer>,
     tokens: TokenMemory,
     #[cfg(feature = "x509")]
     certificates: CertificateMemory,
@@ -76,7 +82,7 @@ pub struct AuthConfig {
 }
 
 impl Policy {
-    /// Compiles a plugin configuration. Signatures are checked by [`RustCrypto`]; see [`Policy::with_verifier`].
+    /// Compiles a plugin configuration. Signatures are checked and made by [`RustCrypto`]; see [`Policy::with_verifier`].
     ///
     /// # Errors
     /// Every problem found; a configuration with problems is refused whole.
@@ -114,9 +120,11 @@ impl Policy {
         let mut shared = Shared::new(&settings, &resources, &mut problems);
         let mut hosts = HostTable::default();
         let mut owned_headers = OwnedHeaders::default();
+        let mut well_known = WellKnown::compile(&settings.options, &mut problems);
         for document in &auth_configs {
             let compiled = AuthConfig::compile(document, &resources, &settings.options, &mut shared, &mut problems);
             compiled.response.owned_headers().iter().for_each(|name| owned_headers.add(name));
+            well_known.add(&compiled, &mut problems);
             hosts.add(document, &Rc::new(compiled), &mut problems);
         }
         if problems.is_empty() {
@@ -128,7 +136,10 @@ impl Policy {
                 options,
                 upstreams: shared.upstreams,
                 remote_documents: shared.remote.build(),
+                well_known,
                 verifier: Box::new(RustCrypto),
+                #[cfg(feature = "wristband")]
+                signer: Box::new(RustCrypto),
                 tokens: TokenMemory::new(remembered),
                 #[cfg(feature = "x509")]
                 certificates: CertificateMemory::new(remembered),
@@ -145,6 +156,13 @@ impl Policy {
     #[must_use]
     pub fn with_verifier(self, verifier: Box<dyn Verifier>) -> Self {
         Self { verifier, ..self }
+    }
+
+    /// Has signatures made by somebody else, such as the host.
+    #[cfg(feature = "wristband")]
+    #[must_use]
+    pub fn with_signer(self, signer: Box<dyn Signer>) -> Self {
+        Self { signer, ..self }
     }
 
     /// The AuthConfig for a request: by the host override if there is one, else by the request's host.
@@ -210,6 +228,19 @@ impl Policy {
     #[must_use]
     pub(crate) const fn certificates(&self) -> &CertificateMemory {
         &self.certificates
+    }
+
+    /// What is served without asking an AuthConfig.
+    #[must_use]
+    pub const fn well_known(&self) -> &WellKnown {
+        &self.well_known
+    }
+
+    /// Who makes signatures.
+    #[cfg(feature = "wristband")]
+    #[must_use]
+    pub fn signer(&self) -> &dyn Signer {
+        self.signer.as_ref()
     }
 
     /// Who checks signatures.

@@ -73,14 +73,22 @@ impl Resources {
     /// # Errors
     /// It is not there, or is not one line of text; the message names it and not its value.
     pub fn text(&self, namespace: &str, name: &str, key: &str) -> Result<Secret, String> {
+        match str::from_utf8(self.bytes(namespace, name, key)?.trim_ascii_end()) {
+            Ok(text) if !text.bytes().any(|byte| byte.is_ascii_control()) => Ok(Secret::new(text)),
+            _ => Err(format!("entry `{key}` of Secret `{namespace}/{name}` is not one line of text")),
+        }
+    }
+
+    /// The bytes of a Secret's entry.
+    ///
+    /// # Errors
+    /// It is not there; the message names it.
+    pub fn bytes(&self, namespace: &str, name: &str, key: &str) -> Result<&[u8], String> {
         let Some(secret) = self.secret(namespace, name) else {
             return Err(format!("there is no Secret `{namespace}/{name}` in the configuration"));
         };
-        match secret.entry(key).map(|entry| str::from_utf8(entry.trim_ascii_end())) {
-            Some(Ok(text)) if !text.bytes().any(|byte| byte.is_ascii_control()) => Ok(Secret::new(text)),
-            Some(_) => Err(format!("entry `{key}` of Secret `{namespace}/{name}` is not one line of text")),
-            None => Err(format!("Secret `{namespace}/{name}` has no entry `{key}`, or it is empty")),
-        }
+        let none = || format!("Secret `{namespace}/{name}` has no entry `{key}`, or it is empty");
+        secret.entry(key).ok_or_else(none)
     }
 
     /// The Secrets of a namespace (`None`: of all) whose labels fit, in document order.

@@ -49,6 +49,8 @@ impl Checker<'_> {
             kubernetes: _,
             callbacks: _,
             evaluator_cache_size: _,
+            // See `well_known`.
+            wristband_discovery: _,
             token_cache_size: _,
         } = options;
         if let Some(host_override) = host_override {

@@ -24,6 +24,8 @@ pub enum Decision {
     Allow(Allowed),
     /// Answer it so.
     Deny(LocalReply),
+    /// It is for one of our own documents, which is no matter of AuthConfigs: answer it so.
+    Serve(Served),
 }
 
 /// What happens to a request that passes. Made by the pipeline alone, from the proof that every rule granted.
@@ -63,6 +65,39 @@ pub struct LocalReply {
     pub rule: Option<Rc<str>>,
     /// The reason, as logs show it; no secrets.
     pub reason: String,
+}
+
+/// An answer to a request for one of our own documents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Served {
+    /// HTTP status: 200, 404 or 405.
+    pub code: u16,
+    /// Headers, in order.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    pub body: String,
+    /// What was asked for; none if there is no such document.
+    pub published: Option<Rc<Published>>,
+}
+
+/// A document that is there.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Published {
+    /// `namespace/name` of the AuthConfig.
+    pub auth_config: Rc<str>,
+    /// Name of the response item.
+    pub wristband: Rc<str>,
+    /// Which of its documents.
+    pub document: WellKnownDocument,
+}
+
+/// The documents of a wristband.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WellKnownDocument {
+    /// OpenID Connect Discovery.
+    Discovery,
+    /// JSON Web Key Set.
+    KeySet,
 }
 
 /// Kinds of denial; the names are gRPC's, as upstream's metrics have them.

@@ -18,6 +18,8 @@ mod tree;
 pub struct Auth {
     /// `auth.identity`.
     pub identity: Option<Rc<Value>>,
+    /// Who issued the token that the identity is from, where a rule knows; no expression sees it.
+    pub issuer: Option<Rc<str>>,
     /// `auth.metadata.<name>`.
     pub metadata: Results,
     /// `auth.authorization.<name>`; the ones that granted.

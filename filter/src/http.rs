@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use sidegate_engine::{
-    Allowed, Body, Call, CallError, CallId, Decision, DenialStatus, LocalReply, Progress, Question, Reply, Session,
-    Timestamp, Verdict,
+    Allowed, Body, Call, CallError, CallId, Decision, DenialStatus, LocalReply, Progress, Question, Reply, Served,
+    Session, Timestamp, Verdict,
 };
 
 use crate::calls::{Asker, AskerId, Asking};
@@ -228,6 +228,9 @@ impl Stream {
         match verdict.decision {
             Decision::Allow(_) => self.settle(Phase::Allowed),
             Decision::Deny(reply) => self.answer(&observe::details(verdict.auth_config.as_deref(), &reply), &reply),
+            Decision::Serve(Served { code, headers, body, published: _ }) => {
+                self.reply("sidegate_served", code, &headers, &body);
+            }
         }
         if let Some(auth_config) = verdict.auth_config {
             follow_up::start(&self.plugin, session, auth_config, now);
@@ -244,12 +247,16 @@ impl Stream {
     }
 
     fn answer(&self, details: &str, reply: &LocalReply) {
+        self.reply(details, reply.code, &reply.headers, &reply.body);
+    }
+
+    fn reply(&self, details: &str, code: u16, headers: &[(String, String)], body: &str) {
         self.settle(Phase::Denied);
-        let sent = host::send_local_response(reply.code, details, &reply.headers, &reply.body)
+        let sent = host::send_local_response(code, details, headers, body)
             .or_else(|_| host::send_local_response(503, details, &[], ""))
             .or_else(|_| host::reset_request());
         if let Err(error) = sent {
-            host::log(Level::Error, &format!("a denied request cannot be answered: {}", error.name()));
+            host::log(Level::Error, &format!("a request that is not let through cannot be answered: {}", error.name()));
         }
     }
 

@@ -28,6 +28,8 @@ mod http;
 mod keys;
 mod observe;
 mod plugin;
+#[cfg(feature = "wristband")]
+mod sign;
 mod snapshot;
 mod verify;
 

@@ -12,7 +12,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use prost::Message;
 use serde_json::Value;
 use sidegate_engine::trace::{Outcome, Stage};
-use sidegate_engine::{Decision, DenialStatus, Headers, LocalReply, StepRecord, Verdict};
+use sidegate_engine::{
+    Decision, DenialStatus, Headers, LocalReply, Published, Served, StepRecord, Verdict, WellKnownDocument,
+};
 
 use crate::host::{self, HostError, Level, Metric, MetricKind};
 
@@ -24,6 +26,7 @@ const LABEL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 pub struct Metrics {
     single: RefCell<HashMap<&'static str, Option<Metric>>>,
     auth_configs: RefCell<HashMap<Rc<str>, AuthConfigMetrics>>,
+    served: RefCell<HashMap<Rc<Published>, Option<Metric>>>,
 }
 
 /// Counters of one AuthConfig.
@@ -78,7 +81,29 @@ impl Metrics {
         auth_configs.entry(Rc::clone(id)).or_default().ran(id, steps);
     }
 
+    /// One of our own documents was asked for.
+    fn served(&self, served: &Served) {
+        self.count(match served.code {
+            200 => "oidc_server_response_status.status.200",
+            405 => "oidc_server_response_status.status.405",
+            _ => "oidc_server_response_status.status.404",
+        });
+        let Some(published) = &served.published else { return };
+        increment(*self.served.borrow_mut().entry(Rc::clone(published)).or_insert_with(|| {
+            let Published { auth_config, wristband, document } = &**published;
+            let wristband = utf8_percent_encode(wristband, LABEL);
+            let path = match document {
+                WellKnownDocument::Discovery => "openid-configuration",
+                WellKnownDocument::KeySet => "certs",
+            };
+            counter(&format!("oidc_server_requests_total{}.wristband.{wristband}.path.{path}", labels(auth_config)))
+        }));
+    }
+
     fn decided(&self, verdict: &Verdict) {
+        if let Decision::Serve(served) = &verdict.decision {
+            return self.served(served);
+        }
         let status = status(&verdict.decision);
         self.count(match status {
             "OK" => "auth_server_response_status.status.OK",
@@ -157,6 +182,7 @@ pub fn verdict(metrics: &Metrics, headers: &Headers, verdict: &Verdict) {
     match &verdict.decision {
         Decision::Allow(_) => ignore(host::set_property(b"sidegate.decision", b"ok")),
         Decision::Deny(reply) => denial(reply),
+        Decision::Serve(_) => ignore(host::set_property(b"sidegate.decision", b"served")),
     }
     if host::logs(Level::Debug) {
         host::log(Level::Debug, &trace(headers, verdict));
@@ -208,6 +234,7 @@ const fn status(decision: &Decision) -> &'static str {
     match decision {
         Decision::Allow(_) => "OK",
         Decision::Deny(reply) => reply.status.name(),
+        Decision::Serve(_) => "SERVED",
     }
 }
 

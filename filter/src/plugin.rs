@@ -9,6 +9,8 @@ use sidegate_engine::{Policy, Problem, Timestamp};
 use crate::calls::Calls;
 use crate::host::{self, HostError, Level};
 use crate::observe::Metrics;
+#[cfg(feature = "wristband")]
+use crate::sign::HostSigner;
 use crate::snapshot;
 use crate::verify::HostVerifier;
 
@@ -122,7 +124,11 @@ impl Plugin {
     /// # Errors
     /// What is wrong with it; what was in force stays so.
     fn configure(&self, configuration: &[u8]) -> Result<(), Vec<Problem>> {
-        let policy = Policy::compile(configuration)?.with_verifier(Box::new(HostVerifier::probe()));
+        let verifier = HostVerifier::probe();
+        let policy = Policy::compile(configuration)?;
+        #[cfg(feature = "wristband")]
+        let policy = policy.with_signer(Box::new(HostSigner::new(verifier.clone())));
+        let policy = policy.with_verifier(Box::new(verifier));
         let host_override = snapshot::host_override_path(&policy);
         self.loaded.replace(Some(Rc::new(Loaded { policy: Rc::new(policy), host_override })));
         self.metrics.configured();

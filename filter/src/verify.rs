@@ -8,7 +8,7 @@ use sidegate_engine::crypto::{Algorithm, PublicKey, RustCrypto, Verifier, ecdsa_
 use crate::host;
 
 /// Has Envoy check the signatures of the algorithms that it was seen to check right, and [`RustCrypto`] the others.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct HostVerifier {
     algorithms: Vec<Algorithm>,
 }

@@ -30,6 +30,8 @@ pub struct Jwt {
     source: String,
     timeout: Duration,
     issuer: Option<String>,
+    /// Whose tokens they are, as far as that is known: by `issuer`, or by the discovery document.
+    issued_by: Option<Rc<str>>,
     audiences: Vec<String>,
     /// Digest begun with everything that is checked, so that rules which check the same know the same tokens.
     checks: Sha256,
@@ -65,12 +67,17 @@ impl Jwt {
             source: url,
             timeout,
             issuer: issuer.clone(),
+            issued_by: issuer.as_deref().or(issuer_url.as_deref()).map(Rc::from),
             audiences: audiences.clone(),
         }
     }
 
     pub(super) const fn credentials(&self) -> &Credentials {
         &self.credentials
+    }
+
+    pub(super) const fn issuer(&self) -> Option<&Rc<str>> {
+        self.issued_by.as_ref()
     }
 
     pub(super) fn challenge(&self) -> &str {

@@ -169,6 +169,16 @@ impl Method {
         }
     }
 
+    /// The one and only issuer whose tokens it takes.
+    const fn issuer(&self) -> Option<&Rc<str>> {
+        match self {
+            Self::Jwt(method) => method.issuer(),
+            #[cfg(feature = "x509")]
+            Self::X509(_) => None,
+            Self::ApiKey(_) | Self::Plain(_) | Self::Anonymous(_) => None,
+        }
+    }
+
     fn challenge(&self) -> &str {
         match self {
             Self::ApiKey(method) => method.challenge(),
@@ -227,15 +237,18 @@ pub async fn first_ok(rules: &[Step<Authentication>], cx: &Cx) -> Result<Identit
     for group in step::groups(rules) {
         let running = group.iter().map(|rule| async move { (rule, rule.run(cx).await) });
         let first = exec::each(running, |(rule, ran)| match ran {
-            Ran::Ok(identity) => ControlFlow::Break(identity),
+            Ran::Ok(identity) => ControlFlow::Break((rule, identity)),
             Ran::Skipped => ControlFlow::Continue(()),
             Ran::Err(error) => {
                 refusals.insert(Rc::clone(&rule.name), error);
                 ControlFlow::Continue(())
             }
         });
-        if let ControlFlow::Break(identity) = first.await {
-            cx.update(|auth| auth.identity = Some(identity));
+        if let ControlFlow::Break((rule, identity)) = first.await {
+            cx.update(|auth| {
+                auth.identity = Some(identity);
+                auth.issuer = rule.method.method.issuer().cloned();
+            });
             return Ok(Identity(()));
         }
     }

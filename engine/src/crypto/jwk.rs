@@ -16,7 +16,11 @@ impl PublicKey {
         let base64 = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let members = match &self.parsed {
             Parsed::Rsa(key) => {
-                vec![("kty", "RSA".into()), ("n", base64(&key.n().to_bytes_be())), ("e", base64(&key.e().to_bytes_be()))]
+                vec![
+                    ("kty", "RSA".into()),
+                    ("n", base64(&key.n().to_bytes_be())),
+                    ("e", base64(&key.e().to_bytes_be())),
+                ]
             }
             Parsed::P256(key) => point(Curve::P256, key.to_encoded_point(false).as_bytes()),
             Parsed::P384(key) => point(Curve::P384, key.to_encoded_point(false).as_bytes()),

@@ -1,5 +1,6 @@
 //! What upstream and client are told.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -15,12 +16,15 @@ use crate::session::Cx;
 use crate::step::{self, Common, Ran, Step};
 use crate::trace::Stage;
 use crate::verdict::Allowed;
+use crate::well_known::Wristband;
 
 pub mod denial;
 pub(crate) mod header;
 mod json;
 pub mod owned;
 mod plain;
+#[cfg(feature = "wristband")]
+mod wristband;
 
 /// `spec.response`, compiled.
 #[derive(Debug)]
@@ -53,6 +57,8 @@ enum Target {
 enum Method {
     Plain(plain::Plain),
     Json(json::Json),
+    #[cfg(feature = "wristband")]
+    Wristband(wristband::Wristband),
 }
 
 impl Response {
@@ -85,6 +91,21 @@ impl Response {
     pub fn owned_headers(&self) -> &[String] {
         &self.owned_headers
     }
+
+    /// What others need to verify the wristbands.
+    #[must_use]
+    pub fn wristbands(&self) -> Vec<Wristband> {
+        let published = |item: &Step<Item>| match &item.method.method {
+            #[cfg(feature = "wristband")]
+            Method::Wristband(method) => Some(Wristband {
+                name: Rc::clone(&item.name),
+                discovery: method.discovery(),
+                key_set: method.key_set(),
+            }),
+            Method::Plain(_) | Method::Json(_) => None,
+        };
+        self.items.iter().filter_map(published).collect()
+    }
 }
 
 fn compile_items(
@@ -114,22 +135,31 @@ fn compile_item(name: &str, spec: &SuccessItemSpec, target: Target, compiler: &m
             compiler.problem(format!("`{key}` {reason}"));
         }
     }
+    #[cfg(not(feature = "wristband"))]
     if wristband.is_some() {
         compiler.at("wristband", |compiler| compiler.missing("wristband"));
     }
     if [plain.is_some(), json.is_some(), wristband.is_some()].into_iter().filter(|given| *given).count() != 1 {
         compiler.problem("exactly one of `plain`, `json` and `wristband` is needed");
     }
-    let (kind, method) = match (plain, json) {
-        (Some(spec), _) => {
+    let (kind, method) = match (plain, json, wristband) {
+        (Some(spec), ..) => {
             let method = compiler.at("plain", |compiler| plain::Plain::compile(spec, compiler));
             ("RESPONSE_PLAIN", Method::Plain(method))
         }
-        (None, Some(spec)) => {
+        (None, Some(spec), _) => {
             let method = compiler.at("json", |compiler| json::Json::compile(spec, compiler));
             ("RESPONSE_JSON", Method::Json(method))
         }
-        (None, None) => return None,
+        #[cfg(feature = "wristband")]
+        (None, None, Some(spec)) => {
+            let method = compiler.at("wristband", |compiler| wristband::Wristband::compile(spec, compiler));
+            if let Some(cache) = cache {
+                method.check_cache(cache, compiler);
+            }
+            ("RESPONSE_WRISTBAND", Method::Wristband(method))
+        }
+        _ => return None,
     };
     let common = Common { name, priority: *priority, metrics: *metrics, when, cache: cache.as_ref() };
     Some(Step::compile(Stage::Response, kind, common, Item { key, target, method }, compiler))
@@ -140,6 +170,8 @@ impl step::Method for Item {
         match &self.method {
             Method::Plain(method) => method.evaluate(cx).await,
             Method::Json(method) => method.evaluate(cx).await,
+            #[cfg(feature = "wristband")]
+            Method::Wristband(method) => method.evaluate(cx).await,
         }
         .map(Rc::new)
     }
@@ -147,16 +179,38 @@ impl step::Method for Item {
     fn is_worth_keeping(&self) -> bool {
         match &self.method {
             Method::Plain(_) | Method::Json(_) => false,
+            #[cfg(feature = "wristband")]
+            Method::Wristband(_) => true,
         }
+    }
+
+    fn credential<'r>(&self, _cx: &'r Cx) -> Result<Option<Cow<'r, [u8]>>, StepError> {
+        Ok(match &self.method {
+            Method::Plain(_) | Method::Json(_) => None,
+            #[cfg(feature = "wristband")]
+            Method::Wristband(method) => Some(method.holder(_cx)),
+        })
     }
 }
 
 impl Item {
+    /// Whether the value is none: a wristband that was not issued.
+    fn is_left_out(&self, value: &Value) -> bool {
+        let may_be_none = match &self.method {
+            Method::Plain(_) | Method::Json(_) => false,
+            #[cfg(feature = "wristband")]
+            Method::Wristband(_) => true,
+        };
+        may_be_none && value.is_null()
+    }
+
     /// The value as a header; `None` leaves the header out.
     fn header_value(&self, value: &Value, format: PlainHeaderFormat) -> Option<String> {
         let text = match &self.method {
             Method::Plain(_) => header::plain(value, format),
             Method::Json(_) => Some(crate::expression::text::to_json(value)),
+            #[cfg(feature = "wristband")]
+            Method::Wristband(_) => value.as_str().map(ToOwned::to_owned),
         };
         text.filter(|text| header::is_value(text))
     }
@@ -176,6 +230,7 @@ pub async fn build(response: &Response, _granted: Granted, cx: &Cx) -> Allowed {
                         let text = item.method.header_value(&value, response.plain_header_format);
                         set_headers.extend(text.map(|text| (key.clone(), text)));
                     }
+                    Target::DynamicMetadata if item.method.is_left_out(&value) => {}
                     Target::DynamicMetadata => dynamic_metadata.push((key.clone(), Value::clone(&value))),
                 }
                 cx.update(|auth| drop(auth.response.insert(Rc::clone(&item.name), value)));
