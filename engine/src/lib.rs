@@ -31,6 +31,7 @@ pub mod encoding;
 pub mod error;
 mod exec;
 pub mod expression;
+pub mod grpc;
 pub mod hosts;
 pub mod kubernetes;
 pub mod metadata;

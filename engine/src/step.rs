@@ -33,7 +33,8 @@ pub trait Method {
     /// Whether a result may be kept in the rule's `cache`: not where to find out again costs nothing.
     fn is_worth_keeping(&self) -> bool;
 
-    /// What the result depends on, whatever the key of the `cache` says: the credential of an identity.
+    /// What the result depends on, whatever the key of the `cache` says: the credential of an identity, the question to a
+    /// server.
     ///
     /// # Errors
     /// There is none.

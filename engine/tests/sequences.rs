@@ -270,6 +270,7 @@ proptest! {
         match verdict.as_ref().map(|verdict| &verdict.decision) {
             Some(Decision::Allow(_)) => prop_assert!(scene.permits(&said), "{verdict:?} {said:?}"),
             Some(Decision::Deny(_)) => prop_assert!(!scene.permits(&said) || !scene.is_quiet(), "{verdict:?} {said:?}"),
+            Some(Decision::Serve(served)) => prop_assert!(false, "{served:?}"),
             None => {}
         }
     }

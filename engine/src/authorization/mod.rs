@@ -1,5 +1,6 @@
 //! Whether the one who asks may: every rule must grant.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -19,6 +20,7 @@ use crate::verdict::DenialStatus;
 
 mod kubernetes_subject_access_review;
 mod pattern_matching;
+mod spicedb;
 
 /// One rule.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub enum Authorization {
     PatternMatching(pattern_matching::PatternMatching),
     /// `kubernetesSubjectAccessReview`.
     KubernetesSubjectAccessReview(Box<kubernetes_subject_access_review::KubernetesSubjectAccessReview>),
+    /// `spicedb`.
+    SpiceDb(Box<spicedb::SpiceDb>),
 }
 
 /// Proof that every rule granted; made by [`all`] alone.
@@ -65,8 +69,12 @@ fn compile_rule(name: &str, spec: &AuthorizationSpec, compiler: &mut Compiler<'_
         let method = method.map(|method| Authorization::KubernetesSubjectAccessReview(Box::new(method)));
         methods.extend(method.map(|method| ("AUTHORIZATION_KUBERNETES", method)));
     }
-    for (field, _) in [("opa", opa.is_some()), ("spicedb", spicedb.is_some())].iter().filter(|(_, given)| *given) {
-        compiler.at(field, |compiler| compiler.missing(field));
+    if let Some(spec) = spicedb {
+        let method = compiler.at("spicedb", |compiler| spicedb::SpiceDb::compile(spec, compiler));
+        methods.extend(method.map(|method| ("AUTHORIZATION_AUTHZED", Authorization::SpiceDb(Box::new(method)))));
+    }
+    if opa.is_some() {
+        compiler.at("opa", |compiler| compiler.missing("opa"));
     }
     if given.into_iter().filter(|given| *given).count() != 1 {
         compiler.problem(
@@ -83,6 +91,7 @@ impl Method for Authorization {
         match self {
             Self::PatternMatching(method) => method.evaluate(cx).await,
             Self::KubernetesSubjectAccessReview(method) => method.evaluate(cx).await,
+            Self::SpiceDb(method) => method.evaluate(cx).await,
         }
         .map(Rc::new)
     }
@@ -91,6 +100,14 @@ impl Method for Authorization {
         match self {
             Self::PatternMatching(_) => false,
             Self::KubernetesSubjectAccessReview(_) => true,
+            Self::SpiceDb(_) => true,
+        }
+    }
+
+    fn credential<'r>(&self, cx: &'r Cx) -> Result<Option<Cow<'r, [u8]>>, StepError> {
+        match self {
+            Self::PatternMatching(_) | Self::KubernetesSubjectAccessReview(_) => Ok(None),
+            Self::SpiceDb(method) => method.asked(cx).map(|question| Some(Cow::Owned(question))),
         }
     }
 }

@@ -99,6 +99,7 @@ fn outcome(progress: Progress) -> Outcome {
         Progress::Done(verdict) => match verdict.decision {
             Decision::Allow(allowed) => Ok(allowed.set_headers.into_iter().map(|(_, value)| value).collect()),
             Decision::Deny(reply) => Err((reply.status, reply.reason)),
+            Decision::Serve(served) => panic!("{served:?}"),
         },
         Progress::Pending(calls) => panic!("unexpected calls: {calls:?}"),
     }

@@ -96,6 +96,7 @@ mod tests {
             Progress::Done(verdict) => match verdict.decision {
                 Decision::Allow(_) => Ok(()),
                 Decision::Deny(reply) => Err(reply.reason),
+                Decision::Serve(served) => panic!("{served:?}"),
             },
             Progress::Pending(calls) => panic!("{calls:?}"),
         }
