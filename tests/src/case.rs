@@ -226,7 +226,7 @@ fn base64<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error
     ::base64::engine::general_purpose::STANDARD.decode(String::deserialize(from)?).map_err(serde::de::Error::custom)
 }
 
-/// What must come of a request. Exactly one of `allow` and `deny`; what is not said is not looked at.
+/// What must come of a request. Exactly one of `allow`, `deny` and `serve`; what is not said is not looked at.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Expect {
@@ -234,6 +234,8 @@ pub struct Expect {
     pub allow: Option<Allow>,
     /// Sidegate answers.
     pub deny: Option<Deny>,
+    /// Sidegate serves one of its own documents, or says that there is none.
+    pub serve: Option<Serve>,
     /// The AuthConfig that decided, `namespace/name`; null: none did.
     #[serde(default, deserialize_with = "present")]
     pub auth_config: Option<Option<String>>,
@@ -272,6 +274,21 @@ pub enum Seen {
     Once(String),
     /// There so often.
     All(Vec<String>),
+}
+
+/// What a client gets that asks for one of Sidegate's own documents.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Serve {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers by lower-case name; others may be there.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Body, exactly.
+    pub body: Option<String>,
+    /// Body as JSON.
+    pub json: Option<Value>,
 }
 
 /// What the client is told.

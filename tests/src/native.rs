@@ -178,6 +178,9 @@ fn outcome(verdict: Verdict, headers: &Headers) -> Outcome {
                 metadata: Metadata::Typed(allowed.dynamic_metadata.into_iter().collect()),
             }
         }
+        Decision::Serve(served) => {
+            outcome::Decision::Served { status: served.code, headers: served.headers, body: served.body }
+        }
         Decision::Deny(reply) => outcome::Decision::Denied {
             status: reply.code,
             headers: reply.headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect(),

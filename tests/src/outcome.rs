@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::case::{Allow, Deny, Expect, Seen};
+use crate::case::{Allow, Deny, Expect, Seen, Serve};
 
 /// What came of a request.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +41,15 @@ pub enum Decision {
         kind: String,
         /// The rule that decided.
         rule: Option<String>,
+    },
+    /// A document of Sidegate's own was asked for.
+    Served {
+        /// HTTP status.
+        status: u16,
+        /// Headers in order, names lower-case; Envoy's own left out.
+        headers: Vec<(String, String)>,
+        /// Body.
+        body: String,
     },
 }
 
@@ -129,6 +138,12 @@ impl Comparison {
 pub fn judge(expect: &Expect, outcome: &Outcome) -> Result<(), String> {
     let mut comparison = Comparison::default();
     match (&expect.allow, &expect.deny, &outcome.decision) {
+        (None, None, Decision::Served { status, headers, body }) if let Some(serve) = &expect.serve => {
+            served(serve, *status, headers, body, &mut comparison);
+        }
+        (.., Decision::Served { status, .. }) => {
+            comparison.line("decision", "not served", format!("served {status}"), false)
+        }
         (Some(allow), _, Decision::Allowed { headers, metadata }) => {
             comparison.equal("decision", "allow", "allow");
             allowed(allow, headers, metadata, &mut comparison);
@@ -171,6 +186,21 @@ fn allowed(allow: &Allow, headers: &[(String, String)], metadata: &Metadata, com
             comparison.equal("metadata", text(expected), text(got));
         }
         Metadata::Flat(got) => comparison.equal("metadata", format!("{:?}", flat(expected)), format!("{got:?}")),
+    }
+}
+
+fn served(serve: &Serve, status: u16, headers: &[(String, String)], body: &str, comparison: &mut Comparison) {
+    comparison.equal("status", serve.status.to_string(), status.to_string());
+    for (name, expected) in &serve.headers {
+        let got = headers.iter().find(|(key, _)| key == name).map_or("none", |(_, value)| value);
+        comparison.equal("header", format!("{name}: {expected}"), format!("{name}: {got}"));
+    }
+    if let Some(expected) = &serve.body {
+        comparison.equal("body", expected, body);
+    }
+    if let Some(expected) = &serve.json {
+        let got: Value = serde_json::from_str(body).unwrap_or_default();
+        comparison.equal("json", expected.to_string(), got.to_string());
     }
 }
 

@@ -189,9 +189,9 @@ fn check(case: &Case) -> Result<(), String> {
 }
 
 fn check_request(case: &Case, index: usize, request: &Request) -> Result<(), String> {
-    let Expect { allow, deny, calls, later, .. } = &request.expect;
-    if allow.is_some() == deny.is_some() {
-        return Err("exactly one of `allow` and `deny` is expected".to_owned());
+    let Expect { allow, deny, serve, calls, later, .. } = &request.expect;
+    if [allow.is_some(), deny.is_some(), serve.is_some()].into_iter().filter(|given| *given).count() != 1 {
+        return Err("exactly one of `allow`, `deny` and `serve` is expected".to_owned());
     }
     if later.is_some() && calls.is_none() {
         return Err("`later` goes with `calls`; `calls: []` says that there are none before".to_owned());

@@ -299,20 +299,21 @@ fn outcome(request: &Request, response: Response, log: &Value) -> Result<Outcome
         let metadata = metadata.filter_map(|(key, value)| Some((key.clone(), text(value)?))).collect();
         Decision::Allowed { headers: saw.headers, metadata: Metadata::Flat(metadata) }
     } else {
-        let details = log["details"].as_str().unwrap_or_default();
-        if !details.starts_with("sidegate_") {
-            return Err(format!("Envoy answered {}, not Sidegate: {log}", response.status));
-        }
-        Decision::Denied {
-            status: response.status,
-            headers: response.headers.into_iter().filter(|(name, _)| !is_envoys(request, name)).collect(),
-            body: String::from_utf8_lossy(&response.body).into_owned(),
-            // The gRPC name of what the access log calls by a plainer one.
-            kind: match log["decision"].as_str().unwrap_or_default() {
-                "too_large" => "RESOURCE_EXHAUSTED".to_owned(),
-                decision => decision.to_ascii_uppercase(),
+        let body = String::from_utf8_lossy(&response.body).into_owned();
+        match log["details"].as_str().unwrap_or_default() {
+            "sidegate_served" => Decision::Served { status: response.status, headers: response.headers, body },
+            details if details.starts_with("sidegate_") => Decision::Denied {
+                status: response.status,
+                headers: response.headers.into_iter().filter(|(name, _)| !is_envoys(request, name)).collect(),
+                body,
+                // The gRPC name of what the access log calls by a plainer one.
+                kind: match log["decision"].as_str().unwrap_or_default() {
+                    "too_large" => "RESOURCE_EXHAUSTED".to_owned(),
+                    decision => decision.to_ascii_uppercase(),
+                },
+                rule: text(&log["rule"]),
             },
-            rule: text(&log["rule"]),
+            _ => return Err(format!("Envoy answered {}, not Sidegate: {log}", response.status)),
         }
     };
     Ok(Outcome { decision, auth_config: text(&log["auth_config"]), trace: None, trace_is_whole: false })
