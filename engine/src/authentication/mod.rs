@@ -175,7 +175,11 @@ impl Method {
             Self::Jwt(method) => method.issuer(),
             #[cfg(feature = "x509")]
             Self::X509(_) => None,
-            Self::ApiKey(_) | Self::Plain(_) | Self::Anonymous(_) => None,
+            Self::ApiKey(_)
+            | Self::OAuth2Introspection(_)
+            | Self::KubernetesTokenReview(_)
+            | Self::Plain(_)
+            | Self::Anonymous(_) => None,
         }
     }
 
