@@ -15,6 +15,7 @@ mod protocols;
 mod traps;
 mod updates;
 mod world;
+mod wristbands;
 
 /// A scenario in the Envoy that all of these share.
 type Scenario = fn(&World);
@@ -35,9 +36,9 @@ fn main() {
             })
         })
         .collect();
-    trials.extend(updates::ALL.iter().map(|(name, scenario)| {
+    trials.extend([updates::ALL, wristbands::ALL].concat().into_iter().map(|(name, scenario)| {
         let paths = paths.clone();
-        Trial::test(*name, move || {
+        Trial::test(name, move || {
             scenario(&paths);
             Ok(())
         })

@@ -38,18 +38,28 @@ impl World {
     }
 
     pub fn with(paths: &Paths, listeners: &[Listener], services: &BTreeMap<String, Service>) -> Result<Self, String> {
+        Self::with_clusters(paths, listeners, services, &[])
+    }
+
+    pub fn with_clusters(
+        paths: &Paths,
+        listeners: &[Listener],
+        services: &BTreeMap<String, Service>,
+        more: &[Cluster],
+    ) -> Result<Self, String> {
         let text = |error: std::io::Error| error.to_string();
         let runtime = Runtime::new().map_err(text)?;
         let (upstream, serving) = runtime
             .block_on(async { Ok::<_, std::io::Error>((Upstream::start("upstream").await?, Services::start().await?)) })
             .map_err(text)?;
         serving.add(services);
-        let clusters = [
+        let usual = [
             Cluster::new("upstream", upstream.address),
             Cluster { http2: true, ..Cluster::new("upstream-h2", upstream.address) },
             Cluster::new("services", serving.address),
             Cluster::new("nobody", SocketAddr::from(([127, 0, 0, 1], 1))),
         ];
+        let clusters = [&usual[..], more].concat();
         let envoy = Envoy::start(&paths.envoy, 2, |folder| {
             let mut bootstrap = config::bootstrap(folder, &clusters, listeners)?;
             bootstrap["stats_config"] = crate::operations::fragment("stats_config")["stats_config"].clone();
