@@ -49,14 +49,20 @@ fn verifying() -> String {
         "authentication": { "token": { "jwt": { "issuerUrl": ISSUER, "issuer": ISSUER } } },
         "response": { "success": { "headers": { "x-user": { "plain": { "selector": "auth.identity.name" } } } } },
     });
-    world::plugin(&[world::policy(spec)], json!({}))
+    json!({
+        "apiVersion": "sidegate.dev/v1alpha1",
+        "kind": "PluginConfig",
+        "resources": [world::policy(spec)],
+        "upstreams": [{ "url": "http://wristbands.test", "cluster": "wristbands" }],
+    })
+    .to_string()
 }
 
 fn world(paths: &Paths, algorithm: &str, key: &str) -> World {
     let port = config::free_port().expect("there are ports");
     let issuing = Listener { port, ..Listener::new("issuing", &paths.wasm, &issuing(algorithm, key)) };
     let verifying = Listener::new("verifying", &paths.wasm, &verifying());
-    let clusters = [Cluster::new("wristbands.test", SocketAddr::from(([127, 0, 0, 1], port)))];
+    let clusters = [Cluster::new("wristbands", SocketAddr::from(([127, 0, 0, 1], port)))];
     World::with_clusters(paths, &[issuing, verifying], &[].into(), &clusters).unwrap_or_else(|error| panic!("{error}"))
 }
 
