@@ -64,3 +64,47 @@ impl Signer for HostSigner {
         signature.or_else(|| RustCrypto.sign(algorithm, key, message))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::envoy::host;
+
+    #[test]
+    fn envoy_signs_with_rsa_and_what_it_signs_wrong_is_signed_again() {
+        let signer = HostSigner::new(HostVerifier::probe());
+        let key = SigningKey::from_pem(include_bytes!("../../tests/fixtures/keys/rsa-1.pem")).unwrap();
+        let right = RustCrypto.sign(Algorithm::Rs384, &key, b"message").unwrap();
+        let answer = |good, signature: &[u8]| Answer { good, signature: signature.to_vec() }.encode_to_vec();
+        for answer in [
+            None,
+            Some(answer(true, &right)),
+            Some(answer(true, &right[1..])),
+            Some(answer(true, b"")),
+            Some(answer(false, &right)),
+            Some(b"\xff".to_vec()),
+        ] {
+            host(|host| host.sign = answer.clone());
+            assert_eq!(signer.sign(Algorithm::Rs384, &key, b"message"), Some(right.clone()), "{answer:?}");
+        }
+        let asked = host(|host| std::mem::take(&mut host.asked_to_sign));
+        assert_eq!(asked.len(), 5);
+        let Arguments { hash, key: der, message } = Arguments::decode(asked[0].as_slice()).unwrap();
+        assert_eq!(
+            (hash.as_str(), der.as_slice(), message.as_slice()),
+            ("sha384", key.rsa_pkcs8().unwrap(), &b"message"[..])
+        );
+    }
+
+    #[test]
+    fn envoy_is_not_asked_for_what_it_is_not_to_sign() {
+        let signer = HostSigner::new(HostVerifier::probe());
+        let rsa = SigningKey::from_pem(include_bytes!("../../tests/fixtures/keys/rsa-1.pem")).unwrap();
+        let ec = SigningKey::from_pem(include_bytes!("../../tests/fixtures/keys/ec-256.pem")).unwrap();
+        host(|host| host.sign = Some(vec![8, 1]));
+        assert_eq!(signer.sign(Algorithm::Es256, &rsa, b"message"), None);
+        assert_eq!(signer.sign(Algorithm::Ps256, &rsa, b"message"), None);
+        assert!(signer.sign(Algorithm::Es256, &ec, b"message").is_some());
+        assert!(host(|host| host.asked_to_sign.is_empty()));
+    }
+}

@@ -235,8 +235,96 @@ impl CryptoRng for Derived {}
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use proptest::prelude::*;
+
     use super::*;
     use crate::crypto::Verifier as _;
+
+    const KEYS: [(&str, &str); 4] = [
+        ("PRIVATE KEY", include_str!("../../../tests/fixtures/keys/rsa-1.pem")),
+        ("RSA PRIVATE KEY", include_str!("../../../tests/fixtures/keys/rsa-1-pkcs1.pem")),
+        ("PRIVATE KEY", include_str!("../../../tests/fixtures/keys/ec-384.pem")),
+        ("EC PRIVATE KEY", include_str!("../../../tests/fixtures/keys/ec-521-sec1.pem")),
+    ];
+
+    fn der(pem: &str) -> Vec<u8> {
+        STANDARD.decode(pem.lines().filter(|line| !line.starts_with('-')).collect::<String>()).unwrap()
+    }
+
+    fn pem(label: &str, der: &[u8]) -> String {
+        format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
+    }
+
+    /// Signs with all that a damaged key may still be taken for.
+    fn use_up(pem: &[u8]) {
+        let Ok(key) = SigningKey::from_pem(pem) else { return };
+        for algorithm in key.algorithms() {
+            if let Some(signature) = RustCrypto.sign(*algorithm, &key, b"message") {
+                assert!(RustCrypto.verify(*algorithm, key.public(), b"message", &signature));
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_signs_with_what_fits_it_alone() {
+        for (label, text) in KEYS {
+            let key = SigningKey::from_pem(pem(label, &der(text)).as_bytes()).unwrap();
+            for algorithm in Algorithm::ALL {
+                let signature = RustCrypto.sign(algorithm, &key, b"message");
+                assert_eq!(signature.is_some(), key.algorithms().contains(&algorithm), "{label} {algorithm:?}");
+                if let Some(signature) = signature {
+                    assert!(RustCrypto.verify(algorithm, key.public(), b"message", &signature));
+                    assert_eq!(
+                        RustCrypto.sign(algorithm, &key, b"message"),
+                        Some(signature),
+                        "it is the same each time"
+                    );
+                }
+            }
+            assert!(!format!("{key:?}").contains("rivate"));
+        }
+    }
+
+    /// The curve in PKCS #8 is that of the key, and a public key that is there belongs to it.
+    #[test]
+    fn keys_that_contradict_themselves_are_refused() {
+        let p256 = der(include_str!("../../../tests/fixtures/keys/ec-256-sec1.pem"));
+        let oid = der("BggqhkjOPQMBBw==");
+        let at = p256.windows(oid.len()).position(|part| part == oid).unwrap();
+        let mut other = p256.clone();
+        other[at + oid.len() - 1] = 8;
+        let refused = |der: &[u8]| SigningKey::from_pem(pem("EC PRIVATE KEY", der).as_bytes()).unwrap_err();
+        assert_eq!(refused(&other).0, "is an EC key of another curve than P-256, P-384 and P-521");
+        let mut other = p256.clone();
+        *other.last_mut().unwrap() ^= 1;
+        assert_eq!(refused(&other).0, "is a damaged EC key");
+        assert_eq!(
+            SigningKey::from_pem(pem("PRIVATE KEY", &[0; 5000]).as_bytes()).unwrap_err().0,
+            "is larger than any key that is used here"
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_damage_to_a_key_does_harm(which in 0..KEYS.len(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+            let (label, text) = KEYS[which];
+            let mut bytes = der(text);
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            use_up(pem(label, &bytes).as_bytes());
+            use_up(pem(label, &bytes[..at]).as_bytes());
+        }
+
+        #[test]
+        fn no_bytes_are_harmful_as_a_key(bytes in prop::collection::vec(any::<u8>(), 0..200), which in 0..KEYS.len()) {
+            use_up(&bytes);
+            use_up(pem(KEYS[which].0, &bytes).as_bytes());
+        }
+    }
 
     fn unhex(text: &str) -> Vec<u8> {
         (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()

@@ -40,6 +40,9 @@ pub struct Host {
     pub refuse: HashMap<&'static str, u32>,
     /// What `verify_signature` answers.
     pub verify: Option<bool>,
+    /// What `sign` answers; and what it was asked.
+    pub sign: Option<Vec<u8>>,
+    pub asked_to_sign: Vec<Vec<u8>>,
     metric_names: Vec<String>,
     answer: Answer,
     /// Root contexts that there are.
@@ -543,13 +546,17 @@ extern "C" fn proxy_record_metric(id: u32, value: u64) -> u32 {
 unsafe extern "C" fn proxy_call_foreign_function(
     name: *const u8,
     name_size: usize,
-    _arguments: *const u8,
-    _arguments_size: usize,
+    arguments: *const u8,
+    arguments_size: usize,
     data: *mut *mut u8,
     size: *mut usize,
 ) -> u32 {
-    host(|host| match (unsafe { text(name, name_size) }.as_str(), host.verify) {
-        ("verify_signature", Some(good)) => unsafe { give(&[8, u8::from(good)], data, size) },
+    host(|host| match (unsafe { text(name, name_size) }.as_str(), host.verify, &host.sign) {
+        ("verify_signature", Some(good), _) => unsafe { give(&[8, u8::from(good)], data, size) },
+        ("sign", _, Some(answer)) => {
+            host.asked_to_sign.push(unsafe { bytes(arguments, arguments_size) }.to_vec());
+            unsafe { give(answer, data, size) }
+        }
         _ => NOT_FOUND,
     })
 }

@@ -6,7 +6,7 @@ use self::envoy::{CONTINUE, PAUSE, Vm, host, metric, stream};
 use self::memory::allocated;
 
 mod calls;
-mod envoy;
+pub(crate) mod envoy;
 mod memory;
 
 const KEY: (&str, &str) = ("authorization", "Bearer the-key-of-alice");
