@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use sidegate_config::{Options, PatternExpression, Problem, Settings};
 
-use crate::authentication::api_key;
+use crate::authentication::{Proof, api_key};
 use crate::kubernetes::Kubernetes;
 use crate::remote::RemoteDocumentsBuilder;
 use crate::request::{Attribute, Needs};
@@ -56,6 +56,8 @@ pub struct Compiler<'a> {
     pub name: &'a str,
     /// What all AuthConfigs share.
     pub shared: &'a mut Shared,
+    /// What later stages may ask of each rule of authentication.
+    pub proofs: BTreeMap<String, Rc<Proof>>,
     /// Attributes that the AuthConfig reads.
     pub needs: Needs,
     path: Vec<String>,
@@ -73,7 +75,8 @@ impl<'a> Compiler<'a> {
         problems: &'a mut Vec<Problem>,
     ) -> Self {
         let path = vec!["spec".to_owned()];
-        Self { resources, options, patterns, namespace, name, shared, needs: Needs::default(), path, problems }
+        let (proofs, needs) = (BTreeMap::new(), Needs::default());
+        Self { resources, options, patterns, namespace, name, shared, proofs, needs, path, problems }
     }
 
     /// Runs `compile` one step deeper in the document: a field name, a map key, or an index as `[0]`.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::authentication::Proof;
 use crate::call::{Call, CallError, CallId, HttpReply, HttpRequest, Question, Reply};
 use crate::exec::{Calls, Task};
 use crate::policy::{AuthConfig, Policy};
@@ -187,6 +188,8 @@ struct State {
     auth: RefCell<Rc<Auth>>,
     calls: Calls,
     steps: RefCell<Vec<StepRecord>>,
+    /// How the identity was proved.
+    proof: RefCell<Option<Rc<Proof>>>,
     /// The AuthConfig whose callbacks are to be sent after the verdict.
     call_back: RefCell<Option<Rc<AuthConfig>>>,
 }
@@ -215,6 +218,17 @@ impl Cx {
         change(Rc::make_mut(&mut self.state.auth.borrow_mut()));
     }
 
+    /// Notes how the identity was proved.
+    pub(crate) fn proved_by(&self, proof: &Rc<Proof>) {
+        self.state.proof.replace(Some(Rc::clone(proof)));
+    }
+
+    /// How the identity was proved; none before it was.
+    #[must_use]
+    pub fn proof(&self) -> Option<Rc<Proof>> {
+        self.state.proof.borrow().clone()
+    }
+
     /// Asks for newer keys, and waits until they are there.
     ///
     /// # Errors
@@ -233,7 +247,10 @@ impl Cx {
     pub async fn http(&self, mut request: HttpRequest, timeout: Duration) -> Result<HttpReply, CallError> {
         request.share = self.share.map(|key| request.digest(&key));
         for name in TRACE_CONTEXT {
-            if let Some(value) = self.request.headers.text(name) {
+            // What a rule says of itself is not said over.
+            if !request.headers.iter().any(|(given, _)| given == name)
+                && let Some(value) = self.request.headers.text(name)
+            {
                 request.headers.push((name.to_owned(), value.into_owned()));
             }
         }

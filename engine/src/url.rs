@@ -69,6 +69,32 @@ impl Url {
         self.path.contains('?')
     }
 
+    /// Adds to the query what is encoded already.
+    pub fn add_to_query(&mut self, pair: &str) {
+        self.path.push(if self.has_query() { '&' } else { '?' });
+        self.path.push_str(pair);
+    }
+
+    /// The URL with one more path segment, which is encoded already, and without query.
+    #[must_use]
+    pub fn below(&self, segment: &str) -> Self {
+        let path = self.path_alone();
+        let path = format!("{}/{segment}", path.strip_suffix('/').unwrap_or(path));
+        Self { path, ..self.clone() }
+    }
+
+    /// Whether its path has a segment that servers take for this or the upper folder, so that it leads elsewhere than it
+    /// seems.
+    #[must_use]
+    pub fn climbs(&self) -> bool {
+        let dots = |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
+        self.path_alone().split(['/', '\\']).any(dots)
+    }
+
+    fn path_alone(&self) -> &str {
+        self.path.split('?').next().unwrap_or_default()
+    }
+
     fn starts_with(&self, prefix: &Self) -> bool {
         let same_server = (self.scheme, &self.host, self.port) == (prefix.scheme, &prefix.host, prefix.port);
         let rest = self.path.strip_prefix(&prefix.path);
@@ -172,6 +198,22 @@ mod tests {
             "https://a/\r\nx: y",
         ] {
             assert!(Url::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn urls_are_added_to() {
+        let mut plain = url("http://a/b");
+        plain.add_to_query("c=d");
+        plain.add_to_query("e=f");
+        assert_eq!(plain.to_string(), "http://a/b?c=d&e=f");
+        assert_eq!(plain.below("x%2F").to_string(), "http://a/b/x%2F");
+        assert_eq!(url("http://a").below("x").to_string(), "http://a/x");
+        for path in ["/..", "/a/../b", "/a/.", "/a/%2e%2E?x", "/.%2e/"] {
+            assert!(url(&format!("http://a{path}")).climbs(), "{path}");
+        }
+        for path in ["/", "/a..b/...", "/a?b=/../c"] {
+            assert!(!url(&format!("http://a{path}")).climbs(), "{path}");
         }
     }
 

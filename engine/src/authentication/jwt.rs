@@ -7,6 +7,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use sidegate_config::JwtSpec;
 
+use super::Issuer;
 use crate::call::CallError;
 use crate::compile::Compiler;
 use crate::credentials::Credentials;
@@ -28,6 +29,7 @@ pub struct Jwt {
     key_set: DocumentId,
     /// The issuer or the URL of the key set, as configured.
     source: String,
+    by_discovery: bool,
     timeout: Duration,
     issuer: Option<String>,
     /// Whose tokens they are, as far as that is known: by `issuer`, or by the discovery document.
@@ -65,6 +67,7 @@ impl Jwt {
             checks: begin_digest(key_set, issuer.as_ref(), audiences),
             key_set,
             source: url,
+            by_discovery: field == "issuerUrl",
             timeout,
             issuer: issuer.clone(),
             issued_by: issuer.as_deref().or(issuer_url.as_deref()).map(Rc::from),
@@ -76,8 +79,14 @@ impl Jwt {
         &self.credentials
     }
 
-    pub(super) const fn issuer(&self) -> Option<&Rc<str>> {
+    /// Whose tokens they are, as far as that is known.
+    pub(super) const fn issued_by(&self) -> Option<&Rc<str>> {
         self.issued_by.as_ref()
+    }
+
+    /// The issuer whose discovery document says where the keys are.
+    pub(super) fn issuer(&self) -> Option<Issuer> {
+        self.by_discovery.then(|| Issuer { name: self.source.clone(), document: self.key_set })
     }
 
     pub(super) fn challenge(&self) -> &str {

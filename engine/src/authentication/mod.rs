@@ -12,6 +12,7 @@ use crate::compile::Compiler;
 use crate::credentials::Credentials;
 use crate::error::{Refusal, StepError};
 use crate::exec;
+use crate::remote::DocumentId;
 use crate::response::denial::Denial;
 use crate::session::Cx;
 use crate::step::{self, Common, Ran, Step};
@@ -35,6 +36,25 @@ pub struct Authentication {
     extension: extension::Extension,
     /// What `WWW-Authenticate` says of it, without the realm.
     challenge: String,
+    proof: Rc<Proof>,
+}
+
+/// How a rule proves identities, as far as later stages ask.
+#[derive(Debug)]
+pub struct Proof {
+    /// Where the credential is, if there is one.
+    pub credentials: Option<Credentials>,
+    /// Who issued it, if a discovery document speaks for the issuer.
+    pub issuer: Option<Issuer>,
+}
+
+/// An issuer of tokens that has a discovery document.
+#[derive(Debug, Clone)]
+pub struct Issuer {
+    /// The issuer.
+    pub name: String,
+    /// What is known of it.
+    pub document: DocumentId,
 }
 
 #[derive(Debug)]
@@ -138,7 +158,10 @@ fn compile_rule(name: &str, spec: &AuthenticationSpec, compiler: &mut Compiler<'
     let (kind, method) = methods.into_iter().next()?;
     let challenge = method.challenge().to_owned();
     let common = Common { name, priority: *priority, metrics: *metrics, when, cache: cache.as_ref() };
-    let rule = Authentication { method, extension, challenge };
+    let issuer = if let Method::Jwt(method) = &method { method.issuer() } else { None };
+    let proof = Rc::new(Proof { credentials: method.credentials().cloned(), issuer });
+    compiler.proofs.insert(name.to_owned(), Rc::clone(&proof));
+    let rule = Authentication { method, extension, challenge, proof };
     let step = Step::compile(Stage::Authentication, kind, common, rule, compiler);
     if let (Some(cache), Some(credentials)) = (step.cache(), step.method.method.credentials())
         && !cache.covers(credentials)
@@ -170,9 +193,9 @@ impl Method {
     }
 
     /// The one and only issuer whose tokens it takes.
-    const fn issuer(&self) -> Option<&Rc<str>> {
+    const fn issued_by(&self) -> Option<&Rc<str>> {
         match self {
-            Self::Jwt(method) => method.issuer(),
+            Self::Jwt(method) => method.issued_by(),
             #[cfg(feature = "x509")]
             Self::X509(_) => None,
             Self::ApiKey(_)
@@ -249,9 +272,10 @@ pub async fn first_ok(rules: &[Step<Authentication>], cx: &Cx) -> Result<Identit
             }
         });
         if let ControlFlow::Break((rule, identity)) = first.await {
+            cx.proved_by(&rule.method.proof);
             cx.update(|auth| {
                 auth.identity = Some(identity);
-                auth.issuer = rule.method.method.issuer().cloned();
+                auth.issuer = rule.method.method.issued_by().cloned();
             });
             return Ok(Identity(()));
         }

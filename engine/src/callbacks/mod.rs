@@ -10,33 +10,43 @@ use sidegate_config::CallbackSpec;
 use crate::compile::Compiler;
 use crate::error::StepError;
 use crate::exec;
+use crate::metadata::http::Http;
 use crate::session::Cx;
-use crate::step::{self, Method, Ran, Step};
+use crate::step::{self, Common, Method, Ran, Step};
+use crate::trace::Stage;
 
 /// One callback.
 #[derive(Debug)]
-pub enum Callback {}
+pub enum Callback {
+    /// `http`.
+    Http(Box<Http>),
+}
 
 /// Compiles `spec.callbacks`.
 pub fn compile(specs: &BTreeMap<String, CallbackSpec>, compiler: &mut Compiler<'_>) -> Vec<Step<Callback>> {
-    let rules =
-        specs.iter().filter_map(|(name, spec)| compiler.at(name, |compiler| compile_rule(name, spec, compiler)));
+    let rules = specs.iter().map(|(name, spec)| compiler.at(name, |compiler| compile_rule(name, spec, compiler)));
     step::ordered(rules.collect())
 }
 
-fn compile_rule(_name: &str, spec: &CallbackSpec, compiler: &mut Compiler<'_>) -> Option<Step<Callback>> {
-    let CallbackSpec { priority: _, metrics: _, when: _, cache: _, http: _ } = spec;
-    compiler.at("http", |compiler| compiler.missing("http"));
-    None
+fn compile_rule(name: &str, spec: &CallbackSpec, compiler: &mut Compiler<'_>) -> Step<Callback> {
+    let CallbackSpec { priority, metrics, when, cache: _, http } = spec;
+    let method = compiler.at("http", |compiler| Http::compile("callback server", http, compiler));
+    // Every request is told of, so nothing is kept.
+    let common = Common { name, priority: *priority, metrics: *metrics, when, cache: None };
+    Step::compile(Stage::Callback, "CALLBACK_HTTP", common, Callback::Http(Box::new(method)), compiler)
 }
 
 impl Method for Callback {
-    async fn evaluate(&self, _cx: &Cx) -> Result<Rc<Value>, StepError> {
-        match *self {}
+    async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
+        match self {
+            Self::Http(method) => method.evaluate(cx).await,
+        }
     }
 
     fn is_worth_keeping(&self) -> bool {
-        false
+        match self {
+            Self::Http(_) => false,
+        }
     }
 }
 

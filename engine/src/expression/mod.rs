@@ -67,13 +67,15 @@ impl Dynamic {
         }
     }
 
+    /// Compiles what stands in a field of CEL.
     #[cfg(feature = "cel")]
-    fn compile_cel(source: &str, compiler: &mut Compiler<'_>) -> Self {
+    pub fn compile_cel(source: &str, compiler: &mut Compiler<'_>) -> Self {
         Self::Cel(cel::Program::compile(source, compiler))
     }
 
+    /// Says that there is no CEL.
     #[cfg(not(feature = "cel"))]
-    fn compile_cel(_source: &str, compiler: &mut Compiler<'_>) -> Self {
+    pub fn compile_cel(_source: &str, compiler: &mut Compiler<'_>) -> Self {
         compiler.missing("cel");
         Self::Fixed(Value::Null)
     }

@@ -50,11 +50,34 @@ impl Template {
 
     /// The text with the placeholders filled in. What goes in is not escaped.
     pub fn text(&self, view: &View) -> String {
+        self.fill(|selector| selector.text(view))
+    }
+
+    /// The same, with what goes in written in another way.
+    pub fn text_with(&self, view: &View, write: impl Fn(&str) -> String) -> String {
+        self.fill(|selector| selector.with_text(view, &write))
+    }
+
+    /// The text with the same in place of each placeholder.
+    pub fn text_of(&self, filling: &str) -> String {
+        self.fill(|_| filling.to_owned())
+    }
+
+    /// What stands before the first placeholder; none if there is no placeholder.
+    pub fn prefix(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [] | [Piece::Text(_)] => None,
+            [Piece::Text(text), ..] => Some(text),
+            [Piece::Placeholder(_), ..] => Some(""),
+        }
+    }
+
+    fn fill(&self, filling: impl Fn(&Selector) -> String) -> String {
         let mut text = String::new();
         for piece in &self.0 {
             match piece {
                 Piece::Text(piece) => text.push_str(piece),
-                Piece::Placeholder(selector) => text.push_str(&selector.text(view)),
+                Piece::Placeholder(selector) => text.push_str(&filling(selector)),
             }
         }
         text

@@ -1,5 +1,6 @@
 //! External metadata: what servers say of the request. It never denies; what cannot be had is left out.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -11,11 +12,23 @@ use crate::compile::Compiler;
 use crate::error::StepError;
 use crate::exec;
 use crate::session::Cx;
-use crate::step::{self, Method, Ran, Step};
+use crate::step::{self, Common, Method, Ran, Step};
+use crate::trace::Stage;
+
+pub mod http;
+mod uma;
+mod user_info;
 
 /// One source.
 #[derive(Debug)]
-pub enum Metadata {}
+pub enum Metadata {
+    /// `http`.
+    Http(Box<http::Http>),
+    /// `userInfo`.
+    UserInfo(user_info::UserInfo),
+    /// `uma`.
+    Uma(uma::Uma),
+}
 
 /// Compiles `spec.metadata`.
 pub fn compile(specs: &BTreeMap<String, MetadataSpec>, compiler: &mut Compiler<'_>) -> Vec<Step<Metadata>> {
@@ -24,25 +37,50 @@ pub fn compile(specs: &BTreeMap<String, MetadataSpec>, compiler: &mut Compiler<'
     step::ordered(rules.collect())
 }
 
-fn compile_rule(_name: &str, spec: &MetadataSpec, compiler: &mut Compiler<'_>) -> Option<Step<Metadata>> {
-    let MetadataSpec { priority: _, metrics: _, when: _, cache: _, http, user_info, uma } = spec;
-    let given = [("http", http.is_some()), ("userInfo", user_info.is_some()), ("uma", uma.is_some())];
-    for (field, _) in given.iter().filter(|(_, given)| *given) {
-        compiler.at(field, |compiler| compiler.missing(field));
+fn compile_rule(name: &str, spec: &MetadataSpec, compiler: &mut Compiler<'_>) -> Option<Step<Metadata>> {
+    let MetadataSpec { priority, metrics, when, cache, http, user_info, uma } = spec;
+    let mut methods: Vec<(&'static str, Metadata)> = Vec::new();
+    if let Some(spec) = http {
+        let method = compiler.at("http", |compiler| http::Http::compile("metadata server", spec, compiler));
+        methods.push(("METADATA_GENERIC_HTTP", Metadata::Http(Box::new(method))));
     }
-    if given.iter().filter(|(_, given)| *given).count() != 1 {
+    if let Some(spec) = user_info {
+        let method = compiler.at("userInfo", |compiler| user_info::UserInfo::compile(spec, compiler));
+        methods.push(("METADATA_USERINFO", Metadata::UserInfo(method)));
+    }
+    if let Some(spec) = uma {
+        let method = compiler.at("uma", |compiler| uma::Uma::compile(spec, compiler));
+        methods.push(("METADATA_UMA", Metadata::Uma(method)));
+    }
+    if methods.len() != 1 {
         compiler.problem("exactly one method is needed: `http`, `userInfo` or `uma`");
     }
-    None
+    let (kind, method) = methods.into_iter().next()?;
+    let common = Common { name, priority: *priority, metrics: *metrics, when, cache: cache.as_ref() };
+    Some(Step::compile(Stage::Metadata, kind, common, method, compiler))
 }
 
 impl Method for Metadata {
-    async fn evaluate(&self, _cx: &Cx) -> Result<Rc<Value>, StepError> {
-        match *self {}
+    async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
+        match self {
+            Self::Http(method) => method.evaluate(cx).await,
+            Self::UserInfo(method) => method.evaluate(cx).await,
+            Self::Uma(method) => method.evaluate(cx).await,
+        }
     }
 
     fn is_worth_keeping(&self) -> bool {
-        true
+        match self {
+            Self::Http(_) | Self::UserInfo(_) | Self::Uma(_) => true,
+        }
+    }
+
+    fn credential<'r>(&self, cx: &'r Cx) -> Result<Option<Cow<'r, [u8]>>, StepError> {
+        match self {
+            Self::Http(_) | Self::Uma(_) => Ok(None),
+            // What is said of one is never taken for another, whatever the key of the cache says.
+            Self::UserInfo(_) => user_info::credential(cx).map(Some),
+        }
     }
 }
 

@@ -8,11 +8,20 @@ use crate::error::StepError;
 use crate::session::Cx;
 use crate::url::{Upstreams, Url};
 
+pub mod address;
+pub mod client_credentials;
+
 /// Default of every `timeout`, and what 0 means: Envoy would wait for ever.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longest answer of a server, unless the rule says another.
 pub const MAX_RESPONSE_BYTES: usize = 1 << 20;
+
+/// A `maxResponseBytes`; 0 is the default.
+#[must_use]
+pub fn max_response_bytes(bytes: Option<u64>) -> usize {
+    bytes.filter(|bytes| *bytes > 0).map_or(MAX_RESPONSE_BYTES, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
+}
 
 /// A `timeout` in milliseconds.
 #[must_use]

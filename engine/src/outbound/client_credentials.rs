@@ -1,0 +1,156 @@
+//! OAuth 2.0 client credentials grant (RFC 6749 section 4.4): access tokens for ourselves.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Endpoint;
+use crate::call::{HttpReply, HttpRequest};
+use crate::encoding;
+use crate::error::StepError;
+use crate::response::header;
+use crate::secret::Secret;
+use crate::session::Cx;
+
+/// How long before its end a token is not used any more.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// How long a token is kept of which the server does not say when it ends.
+const UNSAID: Duration = Duration::from_secs(300);
+
+/// Longest answer of a token endpoint.
+const MAX_BYTES: usize = 64 << 10;
+
+/// Says that requests for a token may share an answer; the rest of what is shared by is what is sent.
+const SHARED: [u8; 32] = *b"an access token of a sidegate VM";
+
+/// A client, and the latest token that it got.
+#[derive(Debug)]
+pub struct ClientCredentials {
+    id: String,
+    secret: Secret,
+    /// Further parameters of the request.
+    parameters: Vec<(String, String)>,
+    /// Whether a token is kept.
+    keeps: bool,
+    /// How the server wants the secret, once it took it.
+    style: Cell<Option<Style>>,
+    kept: RefCell<Option<Kept>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    token: Secret,
+    until: crate::Timestamp,
+}
+
+/// Where the client's secret goes (RFC 6749 section 2.3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// HTTP Basic authentication.
+    Basic,
+    /// Parameters of the body.
+    Body,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    access_token: String,
+    #[serde(default)]
+    expires_in: Value,
+}
+
+#[derive(Deserialize)]
+struct Refused {
+    error: String,
+}
+
+impl ClientCredentials {
+    /// A client that has no token yet.
+    pub const fn new(id: String, secret: Secret, parameters: Vec<(String, String)>, keeps: bool) -> Self {
+        Self { id, secret, parameters, keeps, style: Cell::new(None), kept: RefCell::new(None) }
+    }
+
+    /// An access token: the one at hand if it is good for a while, else a new one. Requests that need one at the same time
+    /// share it.
+    ///
+    /// # Errors
+    /// The server gives none.
+    pub async fn token(&self, endpoint: &Endpoint, cx: &Cx) -> Result<Secret, StepError> {
+        if let Some(kept) = self.kept.borrow().as_ref().filter(|kept| cx.now() < kept.until) {
+            return Ok(kept.token.clone());
+        }
+        let sharing = if self.keeps { cx.sharing(SHARED) } else { cx.clone() };
+        let (style, reply) = match self.style.get() {
+            Some(style) => (style, endpoint.ask(self.request(endpoint, style), &sharing).await?),
+            None => self.probe(endpoint, &sharing).await?,
+        };
+        let taken = read(endpoint, &reply);
+        self.style.set(taken.is_ok().then_some(style));
+        let (token, lifetime) = taken?;
+        let until = cx.now().after(lifetime.saturating_sub(MARGIN));
+        self.kept
+            .replace(Some(Kept { token: token.clone(), until }).filter(|kept| self.keeps && cx.now() < kept.until));
+        Ok(token)
+    }
+
+    /// Forgets the token: somebody said that it is none.
+    pub fn forget(&self) {
+        self.kept.take();
+    }
+
+    /// Asks in the way that every server must understand, and if it is refused in the other.
+    async fn probe(&self, endpoint: &Endpoint, cx: &Cx) -> Result<(Style, HttpReply), StepError> {
+        let reply = endpoint.ask(self.request(endpoint, Style::Basic), cx).await?;
+        if matches!(reply.status, 400 | 401) {
+            return Ok((Style::Body, endpoint.ask(self.request(endpoint, Style::Body), cx).await?));
+        }
+        Ok((Style::Basic, reply))
+    }
+
+    fn request(&self, endpoint: &Endpoint, style: Style) -> HttpRequest {
+        let mut request = endpoint.request("POST");
+        let mut pairs: Vec<(&str, &str)> =
+            self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        match style {
+            Style::Basic => {
+                let pair = encoding::form([(self.id.as_str(), self.secret.reveal())]).replacen('=', ":", 1);
+                request.set_header("authorization", format!("Basic {}", STANDARD.encode(pair)));
+            }
+            Style::Body => pairs.extend([("client_id", self.id.as_str()), ("client_secret", self.secret.reveal())]),
+        }
+        request.set_header("content-type", "application/x-www-form-urlencoded");
+        request.set_header("accept", "application/json");
+        request.body = encoding::form(pairs).into_bytes();
+        request.max_response_bytes = MAX_BYTES;
+        request
+    }
+}
+
+/// The token in an answer, and how long it is good.
+fn read(endpoint: &Endpoint, reply: &HttpReply) -> Result<(Secret, Duration), StepError> {
+    let HttpReply { status, body, .. } = reply;
+    if !(200..300).contains(status) {
+        let error = serde_json::from_slice(body).ok().map(|Refused { error }| error).filter(|error| is_code(error));
+        let error = error.map(|error| format!(", `{error}`")).unwrap_or_default();
+        return Err(endpoint.unfit(format!("it answers with status {status}{error}")));
+    }
+    let Answer { access_token, expires_in } =
+        serde_json::from_slice(body).map_err(|_| endpoint.unfit("the answer has no access token"))?;
+    if access_token.is_empty() || !header::is_value(&access_token) {
+        return Err(endpoint.unfit("the access token cannot be sent in a header"));
+    }
+    // Some servers write the number as text.
+    let seconds = expires_in.as_f64().or_else(|| expires_in.as_str()?.parse().ok());
+    let lifetime = seconds.map_or(UNSAID, |seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default());
+    Ok((Secret::new(access_token), lifetime))
+}
+
+/// Whether it is an error code (RFC 6749 section 5.2) and not something that an answer may repeat of our request.
+fn is_code(error: &str) -> bool {
+    error.len() <= 64 && !error.is_empty() && error.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+}
