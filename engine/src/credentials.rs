@@ -7,7 +7,6 @@ use sidegate_config::{self as config, SecretKeyRef};
 
 use crate::call::HttpRequest;
 use crate::compile::Compiler;
-use crate::encoding;
 use crate::error::StepError;
 use crate::request::Request;
 use crate::response::header;
@@ -136,7 +135,7 @@ impl Credentials {
                     let key = pair.split('=').next().unwrap_or_default();
                     !pair.is_empty() && form_decode(key.as_bytes()) != name.as_bytes()
                 });
-                let ours = encoding::form([(name.as_str(), credential)]);
+                let ours = form_urlencoded::Serializer::new(String::new()).append_pair(name, credential).finish();
                 let pairs: Vec<&str> = others.chain([ours.as_str()]).collect();
                 request.path = format!("{path}?{}", pairs.join("&"));
             }

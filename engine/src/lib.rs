@@ -27,7 +27,6 @@ pub mod callbacks;
 pub mod compile;
 pub mod credentials;
 pub mod crypto;
-pub mod encoding;
 pub mod error;
 mod exec;
 pub mod expression;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use http::Uri;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sidegate_config::{Problem, Upstream};
 
 /// An absolute `http` or `https` URL without user, password and fragment.
@@ -109,6 +110,15 @@ impl fmt::Display for Url {
     }
 }
 
+/// Everything but the unreserved characters of RFC 3986 section 2.3.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Text as one part of a URL: a path segment, or a name or value of a query.
+#[must_use]
+pub fn component(text: &str) -> String {
+    utf8_percent_encode(text, RESERVED).to_string()
+}
+
 /// Which cluster carries calls to which server.
 #[derive(Debug, Default)]
 pub struct Upstreams(Vec<(Url, String)>);
@@ -199,6 +209,12 @@ mod tests {
         ] {
             assert!(Url::parse(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn nothing_of_a_value_is_read_as_more_than_a_value() {
+        assert_eq!(component("/../?#%\r\n& =+:@;ü"), "%2F..%2F%3F%23%25%0D%0A%26%20%3D%2B%3A%40%3B%C3%BC");
+        assert_eq!(component("aZ09-._~"), "aZ09-._~");
     }
 
     #[test]

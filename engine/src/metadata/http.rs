@@ -8,7 +8,6 @@ use sidegate_config::{ContentType, HttpMethod, HttpSpec, OAuth2ClientSpec, Secre
 use crate::call::{HttpReply, HttpRequest};
 use crate::compile::Compiler;
 use crate::credentials::{Credential, Credentials};
-use crate::encoding;
 use crate::error::StepError;
 use crate::expression::{Dynamic, text};
 use crate::outbound::address::Address;
@@ -205,9 +204,11 @@ impl Body {
         let (content_type, body) = match self {
             Self::Whole(body, content_type) => (*content_type, body.text(view)?),
             Self::Form(parameters) => {
-                let pairs = parameters.iter().map(|(name, value)| Ok((name.as_str(), value.text(view)?)));
-                let pairs = pairs.collect::<Result<Vec<_>, StepError>>()?;
-                (ContentType::Form, encoding::form(pairs.iter().map(|(name, value)| (*name, value.as_str()))))
+                let mut form = form_urlencoded::Serializer::new(String::new());
+                for (name, value) in parameters {
+                    form.append_pair(name, &value.text(view)?);
+                }
+                (ContentType::Form, form.finish())
             }
             Self::Json(parameters) => {
                 let members = parameters.iter().map(|(name, value)| Ok((name.clone(), value.value(view)?)));

@@ -10,7 +10,6 @@ use sidegate_config::UmaSpec;
 
 use crate::call::HttpReply;
 use crate::compile::Compiler;
-use crate::encoding;
 use crate::error::StepError;
 use crate::exec;
 use crate::outbound::client_credentials::ClientCredentials;
@@ -19,7 +18,7 @@ use crate::remote::uma::Configuration;
 use crate::remote::{DocumentId, Location, Source};
 use crate::secret::Secret;
 use crate::session::Cx;
-use crate::url::Url;
+use crate::url::{self, Url};
 
 /// Most resources of one path.
 const MAX_RESOURCES: usize = 32;
@@ -88,7 +87,7 @@ impl Uma {
     async fn search(&self, resources: &Url, token: &Secret, cx: &Cx) -> Result<Vec<String>, StepError> {
         let path = cx.request.headers.text(":path").unwrap_or_default();
         let mut url = resources.clone();
-        url.add_to_query(&format!("uri={}", encoding::component(&path)));
+        url.add_to_query(&format!("uri={}", url::component(&path)));
         let endpoint = self.server("UMA resource registration", url, cx);
         let reply = self.read(&endpoint, token, cx).await?;
         let ids: Vec<String> =
@@ -100,7 +99,7 @@ impl Uma {
     }
 
     async fn resource(&self, resources: &Url, id: &str, token: &Secret, cx: &Cx) -> Result<Value, StepError> {
-        let url = resources.below(&encoding::component(id));
+        let url = resources.below(&url::component(id));
         let endpoint = self.server("UMA resource registration", url, cx);
         if endpoint.url().climbs() {
             return Err(endpoint.unfit("a resource has `.` or `..` as its id"));

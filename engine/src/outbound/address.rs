@@ -8,12 +8,11 @@ use serde_json::Value;
 
 use super::Endpoint;
 use crate::compile::Compiler;
-use crate::encoding;
 use crate::error::StepError;
 use crate::expression::Dynamic;
 use crate::expression::template::Template;
 use crate::session::Cx;
-use crate::url::Url;
+use crate::url::{self, Url};
 
 /// Longest URL that is made of a request, in bytes.
 const MAX_BYTES: usize = 2048;
@@ -70,7 +69,7 @@ impl Address {
     pub fn resolve(&self, cx: &Cx) -> Result<Cow<'_, Endpoint>, StepError> {
         let url = match &self.source {
             Source::Fixed(endpoint) => return Ok(Cow::Borrowed(endpoint)),
-            Source::Template(template) => parse(&template.text_with(&cx.view(), encoding::component)),
+            Source::Template(template) => parse(&template.text_with(&cx.view(), url::component)),
             Source::Expression(expression) => match expression.value(&cx.view())? {
                 Value::String(text) => parse(&text),
                 _ => Err("is no text"),

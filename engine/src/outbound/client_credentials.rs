@@ -10,7 +10,6 @@ use serde_json::Value;
 
 use super::Endpoint;
 use crate::call::{HttpReply, HttpRequest};
-use crate::encoding;
 use crate::error::StepError;
 use crate::response::header;
 use crate::secret::Secret;
@@ -114,18 +113,21 @@ impl ClientCredentials {
 
     fn request(&self, endpoint: &Endpoint, style: Style) -> HttpRequest {
         let mut request = endpoint.request("POST");
-        let mut pairs: Vec<(&str, &str)> =
-            self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.extend_pairs(&self.parameters);
         match style {
             Style::Basic => {
-                let pair = encoding::form([(self.id.as_str(), self.secret.reveal())]).replacen('=', ":", 1);
-                request.set_header("authorization", format!("Basic {}", STANDARD.encode(pair)));
+                let [id, secret]: [String; 2] = [&self.id, self.secret.reveal()]
+                    .map(|text| form_urlencoded::byte_serialize(text.as_bytes()).collect());
+                request.set_header("authorization", format!("Basic {}", STANDARD.encode(format!("{id}:{secret}"))));
             }
-            Style::Body => pairs.extend([("client_id", self.id.as_str()), ("client_secret", self.secret.reveal())]),
+            Style::Body => {
+                form.append_pair("client_id", &self.id).append_pair("client_secret", self.secret.reveal());
+            }
         }
         request.set_header("content-type", "application/x-www-form-urlencoded");
         request.set_header("accept", "application/json");
-        request.body = encoding::form(pairs).into_bytes();
+        request.body = form.finish().into_bytes();
         request.max_response_bytes = MAX_BYTES;
         request
     }
