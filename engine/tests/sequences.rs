@@ -49,6 +49,8 @@ enum Grant {
 struct Scene {
     ways: Vec<(i8, Way)>,
     grants: Vec<(i8, Grant)>,
+    /// Metadata that is asked for, and callbacks that are awaited, with an access token: they decide nothing.
+    sources: Vec<(i8, bool)>,
     events: Vec<Event>,
 }
 
@@ -83,8 +85,9 @@ fn scenes() -> impl Strategy<Value = Scene> {
     ];
     let ways = proptest::collection::vec((-2..2_i8, way), 0..5);
     let grants = proptest::collection::vec((-2..2_i8, grant), 0..5);
+    let sources = proptest::collection::vec((-2..2_i8, any::<bool>()), 0..3);
     let events = proptest::collection::vec(event, 0..40);
-    (ways, grants, events).prop_map(|(ways, grants, events)| Scene { ways, grants, events })
+    (ways, grants, sources, events).prop_map(|(ways, grants, sources, events)| Scene { ways, grants, sources, events })
 }
 
 /// What a server may say: yes to a token, yes to an access, and everything near that.
@@ -92,6 +95,7 @@ fn answers() -> impl Strategy<Value = HttpReply> {
     let body = prop_oneof![
         3 => Just(ACTIVE),
         3 => Just(ALLOWED),
+        1 => Just(r#"{"access_token":"t","expires_in":60}"#),
         1 => Just(r#"{"active":false}"#),
         1 => Just(r#"{"status":{"allowed":false}}"#),
         1 => Just(r#"{"active":"true","status":{"allowed":"true"}}"#),
@@ -138,7 +142,8 @@ impl Scene {
 
     /// Whether no server is asked, so that replies decide nothing.
     fn asks_nobody(&self) -> bool {
-        self.ways.iter().all(|(_, way)| !matches!(way, Way::Introspected))
+        self.sources.is_empty()
+            && self.ways.iter().all(|(_, way)| !matches!(way, Way::Introspected))
             && self.grants.iter().all(|(_, grant)| !matches!(grant, Grant::Reviewed))
     }
 
@@ -176,15 +181,26 @@ impl Scene {
             };
             (*priority, rule)
         }));
+        let sources = named(self.sources.iter().map(|(priority, cached)| {
+            let oauth2 = json!({ "tokenUrl": "http://idp.test/token", "clientId": "sidegate",
+                "clientSecretRef": { "name": "client", "key": "clientSecret" } });
+            let mut rule = json!({ "http": { "url": "http://data.test/{request.path}", "oauth2": oauth2 } });
+            if *cached {
+                rule["cache"] = json!({ "key": { "value": "all" } });
+            }
+            (*priority, rule)
+        }));
         let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "key" }, "stringData": { "api_key": "good" } });
         let client = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "client" },
             "stringData": { "clientID": "sidegate", "clientSecret": "secret" } });
         let auth_config = json!({
             "apiVersion": "authorino.kuadrant.io/v1beta3", "kind": "AuthConfig", "metadata": { "name": "scene" },
-            "spec": { "hosts": ["*"], "authentication": authentication, "authorization": authorization },
+            "spec": { "hosts": ["*"], "authentication": authentication, "authorization": authorization,
+                "metadata": sources, "callbacks": sources },
         });
         let configuration = json!({
             "apiVersion": "sidegate.dev/v1alpha1", "kind": "PluginConfig", "resources": [auth_config, secret, client],
+            "options": { "callbacks": "Blocking" },
             "upstreams": [{ "url": "http://idp.test", "cluster": "idp" }],
         });
         let policy = Policy::compile(configuration.to_string().as_bytes()).unwrap();
@@ -278,7 +294,7 @@ proptest! {
 
 #[test]
 fn the_scenes_are_of_all_kinds() {
-    let token = Scene { ways: vec![(0, Way::Token)], grants: Vec::new(), events: Vec::new() };
+    let token = Scene { ways: vec![(0, Way::Token)], grants: Vec::new(), sources: Vec::new(), events: Vec::new() };
     assert!(play(&token).0.is_none(), "a token of an unknown key makes its rule wait");
     // Twice: the first answer may be keys that were fetched before the token asked.
     let reply = vec![Event::Reply(Ok(Reply::KeysRefreshed)); 3];
@@ -293,9 +309,20 @@ fn the_scenes_are_of_all_kinds() {
     let answer = |body: &str| {
         Event::Reply(Ok(Reply::Http(HttpReply { status: 200, body: body.into(), ..HttpReply::default() })))
     };
-    let asked = Scene { ways: vec![(0, Way::Introspected)], grants: vec![(0, Grant::Reviewed)], events: Vec::new() };
+    let asked = Scene {
+        ways: vec![(0, Way::Introspected)],
+        grants: vec![(0, Grant::Reviewed)],
+        sources: Vec::new(),
+        events: Vec::new(),
+    };
     let (verdict, said) = play(&Scene { events: vec![answer(ACTIVE), answer(ALLOWED)], ..asked.clone() });
     assert!(matches!(verdict.unwrap().decision, Decision::Allow(_)), "{said:?}");
+    let gone = vec![Event::Reply(Err(CallError::Timeout)); 2];
+    let ways = vec![(0, Way::GoodKey)];
+    let sourced = Scene { ways, sources: vec![(0, false)], ..token };
+    assert!(play(&sourced).0.is_none(), "it waits for an access token");
+    let allowed = play(&Scene { events: gone, ..sourced }).0.unwrap();
+    assert!(matches!(allowed.decision, Decision::Allow(_)), "neither metadata nor callback decides");
     let (verdict, said) = play(&Scene { events: vec![answer(ACTIVE), answer(ACTIVE)], ..asked });
     assert!(matches!(verdict.unwrap().decision, Decision::Deny(reply) if reply.code == 503), "{said:?}");
 }

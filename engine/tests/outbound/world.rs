@@ -141,7 +141,7 @@ impl World {
             Decision::Allow(allowed) => {
                 Some(allowed.set_headers.iter().map(|(name, value)| (name.clone(), value.to_string())).collect())
             }
-            Decision::Deny(_) => None,
+            Decision::Deny(_) | Decision::Serve(_) => None,
         };
         let kinds = steps.iter().map(|step| step.kind).collect();
         Outcome { headers, trace: steps.iter().map(ToString::to_string).collect(), kinds }
