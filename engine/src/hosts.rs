@@ -1,5 +1,6 @@
 //! Which AuthConfig has a host: exact names and `*.suffix` wildcards, at a cost that does not grow with their number.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use sidegate_config::HostPort;
@@ -60,16 +61,16 @@ impl<T> Hosts<T> {
         }
         // What stands for a port may be of any length, and then no entry has it.
         let host = if host.len() > MAX_HOST { name } else { host };
-        let (host, name) = (host.to_ascii_lowercase(), name.to_ascii_lowercase());
+        let (host, name) = (&*in_lower_case(host), &*in_lower_case(name));
         match port {
             HostPort::ExactFirst => {
-                let exact = self.exact.get(&host).or_else(|| self.exact.get(&name));
-                exact.or_else(|| self.by_suffix(&host)).or_else(|| self.by_suffix(&name)).or_else(|| self.catch_all())
+                let exact = self.exact.get(host).or_else(|| self.exact.get(name));
+                exact.or_else(|| self.by_suffix(host)).or_else(|| self.by_suffix(name)).or_else(|| self.catch_all())
             }
             HostPort::Authorino => {
                 let find =
                     |host: &str| self.exact.get(host).or_else(|| self.by_suffix(host)).or_else(|| self.catch_all());
-                find(&host).or_else(|| find(&name))
+                find(host).or_else(|| find(name))
             }
         }
     }
@@ -85,6 +86,15 @@ impl<T> Hosts<T> {
 
     fn catch_all(&self) -> Option<&T> {
         self.wildcard.get("")
+    }
+}
+
+/// Nearly all hosts are.
+fn in_lower_case(host: &str) -> Cow<'_, str> {
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
     }
 }
 

@@ -73,6 +73,12 @@ impl Session {
         self.advance()
     }
 
+    /// When the request came.
+    #[must_use]
+    pub const fn began(&self) -> Timestamp {
+        self.cx.time
+    }
+
     /// When all of its calls must be answered: then it is to be ended by [`Session::expire`].
     #[must_use]
     pub const fn deadline(&self) -> Timestamp {

@@ -58,6 +58,8 @@ pub enum MetricKind {
     Counter = 0,
     /// Is set.
     Gauge = 1,
+    /// Whole numbers, of which Envoy keeps the distribution.
+    Histogram = 2,
 }
 
 /// A metric that Envoy knows.
@@ -295,7 +297,7 @@ pub fn increment_metric(metric: Metric, by: i64) -> Result<(), HostError> {
     done(unsafe { proxy_increment_metric(metric.0, by) })
 }
 
-/// Sets a gauge.
+/// Sets a gauge, or adds a number to a histogram.
 ///
 /// # Errors
 /// There is no such metric.

@@ -224,7 +224,7 @@ impl Stream {
         {
             return self.fail(&format!("the verdict cannot be carried out: {}", error.name()));
         }
-        observe::verdict(&self.plugin.metrics, &session.request().headers, &verdict);
+        observe::verdict(&self.plugin.metrics, &session.request().headers, &verdict, session.began());
         match verdict.decision {
             Decision::Allow(_) => self.settle(Phase::Allowed),
             Decision::Deny(reply) => self.answer(&observe::details(verdict.auth_config.as_deref(), &reply), &reply),

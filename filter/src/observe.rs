@@ -3,7 +3,7 @@
 //! Names of metrics come from the configuration alone, so that no client can make new ones.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use base64::Engine;
@@ -13,7 +13,7 @@ use prost::Message;
 use serde_json::Value;
 use sidegate_engine::trace::{Outcome, Stage};
 use sidegate_engine::{
-    Decision, DenialStatus, Headers, LocalReply, Published, Served, StepRecord, Verdict, WellKnownDocument,
+    Decision, DenialStatus, Headers, LocalReply, Published, Served, StepRecord, Timestamp, Verdict, WellKnownDocument,
 };
 
 use crate::host::{self, HostError, Level, Metric, MetricKind};
@@ -24,7 +24,7 @@ const LABEL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 /// Counters and gauges, made known to Envoy when they are first needed.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    single: RefCell<HashMap<&'static str, Option<Metric>>>,
+    single: RefCell<BTreeMap<&'static str, Option<Metric>>>,
     auth_configs: RefCell<HashMap<Rc<str>, AuthConfigMetrics>>,
     served: RefCell<HashMap<Rc<Published>, Option<Metric>>>,
 }
@@ -33,7 +33,8 @@ pub struct Metrics {
 #[derive(Debug, Default)]
 struct AuthConfigMetrics {
     total: Option<Option<Metric>>,
-    statuses: HashMap<&'static str, Option<Metric>>,
+    duration: Option<Option<Metric>>,
+    statuses: BTreeMap<&'static str, Option<Metric>>,
     evaluators: HashMap<(&'static str, Rc<str>, &'static str), Option<Metric>>,
 }
 
@@ -100,7 +101,7 @@ impl Metrics {
         }));
     }
 
-    fn decided(&self, verdict: &Verdict) {
+    fn decided(&self, verdict: &Verdict, began: Timestamp) {
         if let Decision::Serve(served) = &verdict.decision {
             return self.served(served);
         }
@@ -116,12 +117,20 @@ impl Metrics {
         let skipped = |step: &StepRecord| step.stage == Stage::Selection && step.outcome == Outcome::Skipped;
         let Some(id) = verdict.auth_config.as_ref().filter(|_| !verdict.steps.iter().any(skipped)) else { return };
         let mut auth_configs = self.auth_configs.borrow_mut();
-        auth_configs.entry(Rc::clone(id)).or_default().decided(id, status, &verdict.steps);
+        auth_configs.entry(Rc::clone(id)).or_default().decided(id, status, &verdict.steps, began);
     }
 }
 
 impl AuthConfigMetrics {
-    fn decided(&mut self, id: &str, status: &'static str, steps: &[StepRecord]) {
+    fn decided(&mut self, id: &str, status: &'static str, steps: &[StepRecord], began: Timestamp) {
+        let duration = || {
+            let name = format!("auth_server_authconfig_duration_microseconds{}", labels(id));
+            host::define_metric(MetricKind::Histogram, &name).ok()
+        };
+        if let (Some(duration), Ok(now)) = (*self.duration.get_or_insert_with(duration), host::now()) {
+            let micros = u64::try_from(now.since(began).as_micros()).unwrap_or(u64::MAX);
+            ignore(host::record_metric(duration, micros));
+        }
         let total = || counter(&format!("auth_server_authconfig_total{}", labels(id)));
         increment(*self.total.get_or_insert_with(total));
         increment(*self.statuses.entry(status).or_insert_with(|| {
@@ -171,8 +180,8 @@ fn increment(metric: Option<Metric>) {
 const fn ignore(_: Result<(), HostError>) {}
 
 /// A verdict that has been carried out, or is about to be.
-pub fn verdict(metrics: &Metrics, headers: &Headers, verdict: &Verdict) {
-    metrics.decided(verdict);
+pub fn verdict(metrics: &Metrics, headers: &Headers, verdict: &Verdict, began: Timestamp) {
+    metrics.decided(verdict, began);
     for step in verdict.steps.iter().filter(|step| step.outcome == Outcome::Failed) {
         metrics.failed(Failure::Step(step.stage));
     }

@@ -14,7 +14,7 @@ use crate::credentials::Credentials;
 use crate::error::StepError;
 use crate::remote::{DocumentId, KeySet, Location, Source, Wanted};
 use crate::session::Cx;
-use crate::token::{Fingerprint, Proof, Signer, Token};
+use crate::token::{Proof, Signer, Token};
 
 /// Default of `timeout`, and what 0 means: Envoy would wait for ever.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,8 +35,8 @@ pub struct Jwt {
     /// Whose tokens they are, as far as that is known: by `issuer`, or by the discovery document.
     issued_by: Option<Rc<str>>,
     audiences: Vec<String>,
-    /// Digest begun with everything that is checked, so that rules which check the same know the same tokens.
-    checks: Sha256,
+    /// Digest of everything that is checked, so that rules which check the same know the same tokens.
+    checks: [u8; 32],
 }
 
 impl Jwt {
@@ -64,7 +64,7 @@ impl Jwt {
         });
         Self {
             credentials,
-            checks: begin_digest(key_set, issuer.as_ref(), audiences),
+            checks: digest(key_set, issuer.as_ref(), audiences),
             key_set,
             source: url,
             by_discovery: field == "issuerUrl",
@@ -95,8 +95,8 @@ impl Jwt {
 
     pub(super) async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
         let credential = self.credentials.find(&cx.request)?;
-        let fingerprint: Fingerprint = self.checks.clone().chain_update(&credential).finalize().into();
         let tokens = cx.policy.tokens();
+        let fingerprint = tokens.fingerprint(&self.checks, &credential);
         if let Some(identity) = tokens.recall(&fingerprint, cx.policy.remote_documents(), cx.time) {
             return Ok(identity);
         }
@@ -155,10 +155,10 @@ impl Jwt {
     }
 }
 
-fn begin_digest(DocumentId(key_set): DocumentId, issuer: Option<&String>, audiences: &[String]) -> Sha256 {
+fn digest(DocumentId(key_set): DocumentId, issuer: Option<&String>, audiences: &[String]) -> [u8; 32] {
     // As JSON, in which no two lists look the same.
     let checks = serde_json::json!([key_set, issuer, audiences]).to_string();
-    Sha256::new().chain_update(Sha256::digest(checks))
+    Sha256::digest(checks).into()
 }
 
 fn unsigned() -> StepError {

@@ -1,10 +1,14 @@
 //! Tokens whose signatures were checked already: a signature is the dearest thing that a request can ask for.
 
 use std::cell::RefCell;
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::rc::{Rc, Weak};
 
 use lru::LruCache;
 use serde_json::Value;
+use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
 use super::Times;
 use crate::crypto::Algorithm;
@@ -14,14 +18,30 @@ use crate::time::Timestamp;
 /// Bytes of tokens that are remembered, for each that may be: as many shorter ones, fewer longer ones.
 const MEAN_BYTES: usize = 2048;
 
-/// Digest of a token and of everything that a rule checks in it.
-pub type Fingerprint = [u8; 32];
+/// Keyed digest of a token and of everything that a rule checks in it: SipHash-2-4 with 128 bits.
+///
+/// Who wants a token of their own taken for one that was found good must find one with the same digest. SipHash is a
+/// pseudo-random function: to those who have neither its key nor its results, each try succeeds with a chance of one in
+/// 2^128 for each token remembered. The key is drawn anew for each policy in each VM, and neither it nor a digest ever leaves the
+/// memory of tokens. A digest that anybody can compute, such as one of API keys in a configuration, is SHA-256.
+pub type Fingerprint = u128;
 
 /// Tokens that were found good, least recently used first to be forgotten.
 #[derive(Debug)]
 pub struct TokenMemory {
     capacity: usize,
+    hasher: Keyed,
     inner: RefCell<Inner>,
+}
+
+#[derive(Clone, Copy)]
+struct Keyed(SipHasher24);
+
+impl fmt::Debug for Keyed {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
 }
 
 #[derive(Debug)]
@@ -57,7 +77,19 @@ impl TokenMemory {
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         // Unbounded, since a bounded one takes all of its memory at once.
-        Self { capacity, inner: RefCell::new(Inner { tokens: LruCache::unbounded(), bytes: 0 }) }
+        // What hash maps are keyed with comes from the host's source of randomness; nobody can guess what it makes of two words.
+        let [left, right] = [0_u64, 1].map(|half| RandomState::new().hash_one(half));
+        let hasher = Keyed(SipHasher24::new_with_keys(left, right));
+        Self { capacity, hasher, inner: RefCell::new(Inner { tokens: LruCache::unbounded(), bytes: 0 }) }
+    }
+
+    /// Digest of a token, and of what a rule checks in it.
+    #[must_use]
+    pub fn fingerprint(&self, checks: &[u8; 32], token: &[u8]) -> Fingerprint {
+        let Keyed(mut hasher) = self.hasher;
+        hasher.write(checks);
+        hasher.write(token);
+        hasher.finish128().as_u128()
     }
 
     /// The identity of a token that was found good, if it still is: it holds now, and the key that signed it is still in
@@ -119,5 +151,26 @@ impl Proof {
             self.keys = Rc::downgrade(&current);
         }
         self.times.check(now).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_of_one_memory_of_one_rule_and_of_one_token() {
+        let (memory, other) = (TokenMemory::new(1), TokenMemory::new(1));
+        let fingerprint = memory.fingerprint(&[1; 32], b"token");
+        assert_eq!(fingerprint, memory.fingerprint(&[1; 32], b"token"));
+        for different in [
+            memory.fingerprint(&[2; 32], b"token"),
+            memory.fingerprint(&[1; 32], b"tokem"),
+            memory.fingerprint(&[1; 32], b"token\0"),
+            memory.fingerprint(&[1; 32], b""),
+            other.fingerprint(&[1; 32], b"token"),
+        ] {
+            assert_ne!(fingerprint, different);
+        }
     }
 }

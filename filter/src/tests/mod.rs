@@ -280,6 +280,7 @@ fn metrics_have_names_from_the_configuration_alone() {
     assert_eq!(metric("auth_server_response_status.status.OK"), 2);
     assert_eq!(metric("auth_server_response_status.status.NOT_FOUND"), 1);
     assert_eq!(metric(&format!("auth_server_authconfig_total{labels}")), 3);
+    assert!(host(|host| host.metrics.contains_key(&format!("auth_server_authconfig_duration_microseconds{labels}"))));
     assert_eq!(metric(&format!("auth_server_authconfig_response_status{labels}.status.UNAUTHENTICATED")), 1);
     let rule = format!("{labels}.evaluator_type.IDENTITY_APIKEY.evaluator_name.friends");
     assert_eq!(metric(&format!("auth_server_evaluator_total{rule}")), 3);
@@ -318,6 +319,8 @@ fn a_request_waits_for_keys_and_passes_when_they_come() {
     vm.tick(2);
     assert_eq!(host(|host| host.calls.len()), 2);
     vm.answer(1, Some(200), &fixture("jwks"));
+    let duration = "auth_server_authconfig_duration_microseconds.namespace.default.authconfig.api%2Ev1";
+    assert_eq!(metric(duration), 2000, "the tick came after 2 ms");
     assert_eq!(stream(id, |stream| (stream.resumed, stream.replies.len())), (1, 0));
     assert_eq!(header(id, "x-user"), ["alice"]);
     assert_eq!([vm.body(id, false), vm.trailers(id)], [CONTINUE; 2]);
