@@ -66,7 +66,7 @@ run_test() {
 run_e2e() {
   build_modules
   say "the corpus and the scenarios, through Envoy"
-  with_envoy patiently "tests in Envoy" cargo test --quiet -p sidegate-tests --test envoy --test e2e --test docs
+  with_envoy patiently "tests in Envoy" cargo test --quiet -p sidegate-tests --test envoy --test core --test e2e --test docs
 }
 
 # The servers are got once, and kept in .tools.

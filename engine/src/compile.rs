@@ -118,7 +118,13 @@ impl<'a> Compiler<'a> {
         self.resources.bytes(self.namespace, name, key).map_err(|message| self.problem(message)).ok()
     }
 
-    /// Says that what stands here is not in this module.
+    /// Says that what stands here was left out of this module, which another one has.
+    #[cfg(not(all(feature = "cel", feature = "wristband", feature = "x509")))]
+    pub fn left_out(&mut self, what: &str) {
+        self.problem(format!("`{what}` is not in this build of Sidegate: use `sidegate.wasm`, which has it"));
+    }
+
+    /// Says that what stands here is in no module yet.
     pub fn missing(&mut self, what: &str) {
         self.problem(format!("`{what}` is not in this build of Sidegate"));
     }

@@ -83,6 +83,15 @@ impl Rig {
         wanted.try_for_each(|Status { what, name: of, .. }| self.envoy.wait_for_document(name, what, &of))
     }
 
+    /// Problems that the filter has with the configuration of a case, a line each.
+    #[must_use]
+    pub fn problems(&self, entry: &Entry) -> Vec<String> {
+        match self.listeners.get(&name(entry)) {
+            Some(ListenerState::Refused(_)) => self.envoy.plugin_log(&name(entry), "error"),
+            _ => Vec::new(),
+        }
+    }
+
     /// Runs a case.
     ///
     /// # Errors

@@ -142,7 +142,7 @@ fn compile_rule(name: &str, spec: &AuthenticationSpec, compiler: &mut Compiler<'
     }
     #[cfg(not(feature = "x509"))]
     if x509.is_some() {
-        compiler.at("x509", |compiler| compiler.missing("x509"));
+        compiler.at("x509", |compiler| compiler.left_out("x509"));
     }
     if let Some(spec) = plain {
         let method = compiler.at("plain", |compiler| plain::Plain::compile(spec, compiler));

@@ -166,7 +166,7 @@ fn compile_predicate(source: &str, compiler: &mut Compiler<'_>) -> Option<Criter
 
 #[cfg(not(feature = "cel"))]
 fn compile_predicate(_source: &str, compiler: &mut Compiler<'_>) -> Option<Criterion> {
-    compiler.missing("cel");
+    compiler.left_out("cel");
     None
 }
 

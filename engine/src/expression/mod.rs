@@ -76,7 +76,7 @@ impl Dynamic {
     /// Says that there is no CEL.
     #[cfg(not(feature = "cel"))]
     pub fn compile_cel(_source: &str, compiler: &mut Compiler<'_>) -> Self {
-        compiler.missing("cel");
+        compiler.left_out("cel");
         Self::Fixed(Value::Null)
     }
 

@@ -137,7 +137,7 @@ fn compile_item(name: &str, spec: &SuccessItemSpec, target: Target, compiler: &m
     }
     #[cfg(not(feature = "wristband"))]
     if wristband.is_some() {
-        compiler.at("wristband", |compiler| compiler.missing("wristband"));
+        compiler.at("wristband", |compiler| compiler.left_out("wristband"));
     }
     if [plain.is_some(), json.is_some(), wristband.is_some()].into_iter().filter(|given| *given).count() != 1 {
         compiler.problem("exactly one of `plain`, `json` and `wristband` is needed");
