@@ -25,7 +25,7 @@ usage() {
 ./build.sh demo [--keep]  build the filter, start Envoy with an example, send it requests; --keep leaves it running
 ./build.sh test           unit tests, the corpus natively, in wasm, and through a real Envoy
 ./build.sh e2e            only what needs Envoy: the corpus and the end-to-end tests
-./build.sh peers [NAME…]  the cases against real servers; NAME: only keycloak, …; without, docs/peers.md is written
+./build.sh peers [NAME…]  the cases against real servers; NAME: only these; nothing written
 ./build.sh wasm           build target/sidegate.wasm and target/sidegate-core.wasm
 ./build.sh envoy          print the path of the Envoy that is used
 ./build.sh check          format, lints, documentation, dependencies, imports and size of the modules
@@ -74,9 +74,10 @@ run_peers() {
   source tests/peers/install.sh
   need_native_rust
   build_modules
-  local peer page=$PWD/docs/peers.md
-  (($# == 0)) || page=
-  for peer in "${@:-keycloak}"; do
+  local peer page=
+  (($# > 0)) || page=$PWD/docs/peers.md
+  (($# > 0)) || set -- "${PEERS[@]}"
+  for peer in "$@"; do
     declare -F "install_$peer" >/dev/null || die "there is no peer \`$peer\`"
     "install_$peer"
   done

@@ -1,6 +1,14 @@
 # Installs the servers of tests/peers into .tools, and names them in the environment. build.sh sources it.
 
+readonly PEERS=(keycloak kubernetes spicedb authorino opa)
 readonly KEYCLOAK_VERSION=26.7.3
+readonly KUBERNETES_VERSION=1.37.2
+readonly SPICEDB_VERSION=1.56.2
+readonly AUTHORINO_VERSION=0.27.0
+readonly OPA_VERSION=1.22.3
+
+# One processor at a time and behind everybody else: a server is built once, and nobody waits for it alone.
+readonly GO=(nice -n 19 env GOTOOLCHAIN=local "GOFLAGS=-p=${PEERS_GO_JOBS:-1}" CGO_ENABLED=0 go)
 
 # all_or_nothing NAME COMMAND…: the command fills the folder NAME of .tools, which is there only if it could.
 all_or_nothing() {
@@ -28,4 +36,95 @@ get_keycloak() {
     -Dartifact="org.keycloak:keycloak-quarkus-dist:$KEYCLOAK_VERSION:tar.gz" -DoutputDirectory="$1" || return
   tar -xzf "$1/$archive" -C "$1" --strip-components 1 && rm "$1/$archive" || return
   quietly "preparing Keycloak" "$1/bin/kc.sh" build --db=dev-mem --cache=local --health-enabled=true
+}
+
+# kube-apiserver, from the Go module proxy, and Debian's etcd beside it.
+
+install_kubernetes() {
+  need_go
+  all_or_nothing "kubernetes-$KUBERNETES_VERSION" get_kubernetes
+  export KUBERNETES=$TOOLS/kubernetes-$KUBERNETES_VERSION
+}
+
+get_kubernetes() {
+  quietly "getting etcd from Debian" get_etcd "$1" || return
+  build_kubernetes "$1"
+}
+
+# The package's program alone: to install the package is to start a server.
+get_etcd() (
+  cd "$1"
+  if have etcd; then
+    ln -s "$(command -v etcd)" etcd
+  else
+    apt-get download etcd-server || { as_root apt-get update && apt-get download etcd-server; } || return
+    dpkg-deb --fsys-tarfile etcd-server_*.deb | tar --extract --strip-components 3 ./usr/bin/etcd && rm etcd-server_*.deb
+  fi
+)
+
+build_kubernetes() {
+  local version=k8s.io/component-base/version
+  local major=${KUBERNETES_VERSION%%.*} rest=${KUBERNETES_VERSION#*.}
+  build_go kubernetes "kube-apiserver $KUBERNETES_VERSION" "$1/kube-apiserver" \
+    "-X $version.gitVersion=v$KUBERNETES_VERSION -X $version.gitMajor=$major -X $version.gitMinor=${rest%%.*}"
+}
+
+# SpiceDB, from the Go module proxy.
+
+install_spicedb() {
+  need_go
+  all_or_nothing "spicedb-$SPICEDB_VERSION" build_spicedb
+  export SPICEDB=$TOOLS/spicedb-$SPICEDB_VERSION
+}
+
+build_spicedb() {
+  GOBIN=$1 quietly "building SpiceDB $SPICEDB_VERSION: minutes, once" "${GO[@]}" install -trimpath \
+    -ldflags "-s -w" "github.com/authzed/spicedb/cmd/spicedb@v$SPICEDB_VERSION"
+}
+
+# Authorino, from the Go module proxy, in a program of ours that needs no cluster.
+
+install_authorino() {
+  need_go
+  all_or_nothing "authorino-$AUTHORINO_VERSION" build_authorino
+  export AUTHORINO=$TOOLS/authorino-$AUTHORINO_VERSION
+}
+
+build_authorino() {
+  build_go authorino "Authorino $AUTHORINO_VERSION" "$1/authorino" "" || return
+  local module
+  module=$(go_module "github.com/kuadrant/authorino@v$AUTHORINO_VERSION") || return
+  cp "$module/install/manifests.yaml" "$1/" && echo "$AUTHORINO_VERSION" >"$1/version"
+}
+
+# OPA's own test-suite, from the Go module proxy.
+
+install_opa() {
+  need_go
+  all_or_nothing "opa-$OPA_VERSION" get_opa
+  export OPA_CASES=$TOOLS/opa-$OPA_VERSION/testdata
+}
+
+get_opa() {
+  local module
+  module=$(go_module "github.com/open-policy-agent/opa@v$OPA_VERSION") || return
+  cp -r "$module/v1/test/cases/testdata" "$1/" && chmod -R u+w "$1"
+}
+
+# Go
+
+need_go() {
+  have go || install_packages golang-go
+}
+
+# build_go FOLDER WHAT PROGRAM LINKER_FLAGS: the program of a folder here, whose go.mod and go.sum pin all of it.
+build_go() (
+  cd "tests/peers/$1"
+  quietly "building $2: minutes, once" "${GO[@]}" build -trimpath -ldflags "-s -w $4" -o "$3" .
+)
+
+# go_module MODULE@VERSION: prints where it is, once it is there.
+go_module() {
+  say "getting $1 from the Go module proxy"
+  go mod download -json "$1" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p' | grep .
 }

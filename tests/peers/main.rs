@@ -10,9 +10,12 @@ use std::sync::Arc;
 use libtest_mimic::{Arguments, Trial};
 use sidegate_tests::envoy::Paths;
 
+mod authorino;
 mod keycloak;
+mod kubernetes;
 mod report;
 mod server;
+mod spicedb;
 mod stage;
 mod web;
 
@@ -53,7 +56,12 @@ impl Suite {
     }
 }
 
-const PEERS: [Peer; 1] = [Peer { name: "Keycloak", variable: "KEYCLOAK", suite: keycloak::suite }];
+const PEERS: [Peer; 4] = [
+    Peer { name: "Keycloak", variable: "KEYCLOAK", suite: keycloak::suite },
+    Peer { name: "kube-apiserver", variable: "KUBERNETES", suite: kubernetes::suite },
+    Peer { name: "SpiceDB", variable: "SPICEDB", suite: spicedb::suite },
+    Peer { name: "Authorino", variable: "AUTHORINO", suite: authorino::suite },
+];
 
 fn main() {
     let mut arguments = Arguments::from_args();
@@ -67,6 +75,10 @@ fn main() {
         };
         let Suite { version, cases } = suite(&paths, &path).unwrap_or_else(|error| panic!("{name}: {error}"));
         println!("\n{name} {version}");
+        if cases.is_empty() {
+            println!("no cases yet");
+            continue;
+        }
         let conclusion = libtest_mimic::run(&arguments, cases);
         rows.push(report::Row { server: name, version, conclusion });
     }

@@ -40,6 +40,12 @@ pub fn free_ports<const N: usize>() -> Result<[u16; N], String> {
     ports.try_into().map_err(|_| "a listener has no address".to_owned())
 }
 
+/// What a program prints that ends by itself.
+pub fn output(program: &Path, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(program).args(arguments).output().map_err(text)?;
+    String::from_utf8(output.stdout).map_err(|error| error.to_string())
+}
+
 impl Server {
     /// Starts a server and waits until `ready` says so.
     pub fn start(launch: Launch<'_>, folder: TempDir, ready: impl Fn() -> bool) -> Result<Self, String> {
@@ -63,7 +69,13 @@ impl Server {
         Ok(server)
     }
 
-    fn last_words(&self) -> String {
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// The end of its log.
+    pub fn last_words(&self) -> String {
         let log = fs::read(self.folder.path().join("output.log")).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = log.lines().collect();
@@ -76,7 +88,7 @@ impl Drop for Server {
         // Ends the guard's read, which ends the server.
         drop(self.child.stdin.take());
         let end = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < end && matches!(self.child.try_wait(), Ok(None)) {
+        while Instant::now() < end && self.is_running() {
             std::thread::sleep(Duration::from_millis(20));
         }
         if std::env::var_os("SIDEGATE_KEEP_LOGS").is_some() {

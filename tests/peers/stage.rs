@@ -20,11 +20,12 @@ pub struct Stage {
     addresses: BTreeMap<String, SocketAddr>,
 }
 
-/// A policy: the name of its listener, the `spec` of its AuthConfig, documents beside it.
+/// A policy: the name of its listener, the `spec` of its AuthConfig, documents and options beside it.
 pub struct Policy {
     pub name: &'static str,
     pub spec: Value,
     pub resources: Vec<Value>,
+    pub options: Value,
 }
 
 impl Stage {
@@ -39,7 +40,7 @@ impl Stage {
             .collect();
         let usual = Cluster::new("upstream", upstream.address);
         let clusters = [Cluster { name: "upstream-h2".to_owned(), http2: true, ..usual.clone() }, usual, peer];
-        let envoy = Envoy::start(&paths.envoy, 2, |folder| config::bootstrap(folder, &clusters, &listeners))?;
+        let envoy = Envoy::start(&paths.envoy, 1, |folder| config::bootstrap(folder, &clusters, &listeners))?;
         let names: Vec<&str> = policies.iter().map(|policy| policy.name).collect();
         let mut addresses = BTreeMap::new();
         for (name, state) in envoy.admin.listeners(&names)? {
@@ -55,7 +56,14 @@ impl Stage {
 
     /// GET, as the holder of a token.
     pub fn get(&self, listener: &str, token: &str) -> Response {
-        let request = Request::new("GET", "/hello", "api.test").header("authorization", format!("Bearer {token}"));
+        self.send(
+            listener,
+            Request::new("GET", "/hello", "api.test").header("authorization", format!("Bearer {token}")),
+        )
+    }
+
+    /// Sends a request without a body.
+    pub fn send(&self, listener: &str, request: Request) -> Response {
         let address = self.addresses.get(listener).unwrap_or_else(|| panic!("there is no listener `{listener}`"));
         let sent = self.runtime.block_on(client::send(*address, &request.body(None)));
         sent.unwrap_or_else(|error| panic!("{listener}: {error}"))
@@ -76,6 +84,10 @@ impl Stage {
 }
 
 impl Policy {
+    pub fn new(name: &'static str, spec: Value) -> Self {
+        Self { name, spec, resources: Vec::new(), options: json!({}) }
+    }
+
     fn configuration(&self, upstreams: &Value) -> String {
         let auth_config = json!({
             "apiVersion": "authorino.kuadrant.io/v1beta3",
@@ -89,9 +101,21 @@ impl Policy {
             "kind": "PluginConfig",
             "resources": resources,
             "upstreams": upstreams,
+            "options": self.options,
         })
         .to_string()
     }
+}
+
+/// A Secret.
+pub fn secret(name: &str, entries: &Value) -> Value {
+    json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "stringData": entries })
+}
+
+/// A request is denied so, and the client is told why in these words or more.
+pub fn denied(response: &Response, status: u16, why: &str) {
+    assert_eq!(response.status, status, "{response:?}");
+    assert!(reason(response).is_some_and(|reason| reason.contains(why)), "{why}: {response:?}");
 }
 
 /// The reason that a client is told.

@@ -11,7 +11,6 @@ use tokio::runtime::{Builder, Runtime};
 pub struct Web {
     pub address: SocketAddr,
     authority: String,
-    /// By a certificate of the fixtures.
     tls: bool,
     runtime: Runtime,
 }
@@ -22,6 +21,11 @@ impl Web {
         Ok(Self { address: (Ipv4Addr::LOCALHOST, port).into(), authority: authority.to_owned(), tls: false, runtime })
     }
 
+    /// In TLS, as `localhost`, with a certificate of the fixtures' authority.
+    pub fn secure(port: u16, authority: &str) -> Result<Self, String> {
+        Ok(Self { tls: true, ..Self::new(port, authority)? })
+    }
+
     pub fn send(&self, request: &[u8]) -> Result<Response, String> {
         match self.tls {
             true => self.runtime.block_on(client::send_tls(self.address, None, request)),
@@ -29,10 +33,10 @@ impl Web {
         }
     }
 
-    /// Whether a page answers 200.
+    /// Whether a page can be had.
     pub fn is_ready(&self, path: &str) -> bool {
         let request = Request::new("GET", path, &self.authority).body(None);
-        self.send(&request).is_ok_and(|response| response.status == 200)
+        self.send(&request).is_ok_and(|response| (200..=299).contains(&response.status))
     }
 
     /// Sends a form, with the name and password of a client if there is one.

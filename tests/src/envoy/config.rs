@@ -39,6 +39,8 @@ pub struct Listener {
     pub access_logs: Vec<Value>,
     /// Routes before the usual ones.
     pub routes: Vec<Value>,
+    /// The filter that decides in place of the module.
+    pub decider: Option<Value>,
 }
 
 impl Listener {
@@ -57,6 +59,7 @@ impl Listener {
             behind: Vec::new(),
             access_logs: Vec::new(),
             routes: Vec::new(),
+            decider: None,
         }
     }
 
@@ -91,7 +94,7 @@ impl Listener {
             } }));
         }
         filters.extend(self.before.iter().cloned());
-        filters.push(self.wasm_filter());
+        filters.push(self.decider.clone().unwrap_or_else(|| self.wasm_filter()));
         filters.extend(self.behind.iter().cloned());
         filters.push(json!({ "name": "router", "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
@@ -211,19 +214,21 @@ pub struct Cluster {
     pub address: SocketAddr,
     /// Whether it is spoken to in HTTP/2.
     pub http2: bool,
+    /// Whether it is spoken to in TLS, as `localhost`, with a certificate of the fixtures' authority.
+    pub tls: bool,
 }
 
 impl Cluster {
     /// Of HTTP/1.1.
     #[must_use]
     pub fn new(name: &str, address: SocketAddr) -> Self {
-        Self { name: name.to_owned(), address, http2: false }
+        Self { name: name.to_owned(), address, http2: false, tls: false }
     }
 
     fn to_json(&self) -> Value {
         let protocol = if self.http2 { "http2_protocol_options" } else { "http_protocol_options" };
         let explicit = json!({ protocol: {} });
-        json!({
+        let mut cluster = json!({
             "name": self.name,
             "type": "STATIC",
             "connect_timeout": "2s",
@@ -234,7 +239,11 @@ impl Cluster {
                 "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
                 "explicit_http_config": explicit,
             } },
-        })
+        });
+        if self.tls {
+            cluster["transport_socket"] = upstream_transport_socket();
+        }
+        cluster
     }
 }
 
@@ -254,6 +263,17 @@ fn transport_socket(tls: Tls) -> Value {
             "tls_certificates": [{ "certificate_chain": file("localhost.pem"), "private_key": file("localhost.key") }],
             "validation_context": { "trusted_ca": file("ca.pem"), "trust_chain_verification": verification },
         },
+    } })
+}
+
+fn upstream_transport_socket() -> Value {
+    json!({ "name": "tls", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        "sni": "localhost",
+        "common_tls_context": { "validation_context": {
+            "trusted_ca": { "filename": fixtures::path("certs/ca.pem") },
+            "match_typed_subject_alt_names": [{ "san_type": "DNS", "matcher": { "exact": "localhost" } }],
+        } },
     } })
 }
 
