@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use sidegate_tests::servers;
@@ -51,9 +51,9 @@ impl Server {
     pub fn start(launch: Launch<'_>, folder: TempDir, ready: impl Fn() -> bool) -> Result<Self, String> {
         let Launch { name, program, arguments, environment, patience } = launch;
         let log = File::create(folder.path().join("output.log")).map_err(text)?;
-        let mut command: Command = servers::guarded(program);
+        let mut command: Command = servers::guarded(program, folder.path());
         command.args(arguments).envs(environment).current_dir(folder.path());
-        command.stdin(Stdio::piped()).stdout(log.try_clone().map_err(text)?).stderr(log);
+        command.stdout(log.try_clone().map_err(text)?).stderr(log);
         let child = command.spawn().map_err(|error| format!("{name}: {error}"))?;
         let mut server = Self { name, child, folder };
         let end = Instant::now() + patience;
@@ -85,12 +85,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Ends the guard's read, which ends the server.
-        drop(self.child.stdin.take());
-        let end = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < end && self.is_running() {
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        servers::release(&mut self.child, Duration::from_secs(20));
         if std::env::var_os("SIDEGATE_KEEP_LOGS").is_some() {
             self.folder.disable_cleanup(true);
             eprintln!("{}'s log is in {}", self.name, self.folder.path().display());

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -44,7 +44,7 @@ impl Envoy {
         let folder = tempfile::Builder::new().prefix("sidegate-").tempdir().map_err(text)?;
         let path = folder.path();
         fs::write(path.join("bootstrap.json"), bootstrap(path)?.to_string()).map_err(text)?;
-        let mut command = servers::guarded(envoy);
+        let mut command = servers::guarded(envoy, path);
         command.args(["--use-dynamic-base-id", "--file-flush-interval-msec", "20", "--drain-time-s", "1"]);
         command.args(["--parent-shutdown-time-s", "2", "--log-level", "warning"]);
         command.arg("--component-log-level").arg("wasm:debug,http:warning");
@@ -55,7 +55,7 @@ impl Envoy {
             command.arg(flag).arg(path.join(file));
         }
         let output = fs::File::create(path.join("output.log")).map_err(text)?;
-        command.stdin(Stdio::piped()).stdout(output.try_clone().map_err(text)?).stderr(output);
+        command.stdout(output.try_clone().map_err(text)?).stderr(output);
         let child = command.spawn().map_err(|error| format!("sh: {error}"))?;
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut envoy = Self { child, folder, concurrency, admin: Admin::new(nowhere) };
@@ -169,12 +169,7 @@ impl Envoy {
 
 impl Drop for Envoy {
     fn drop(&mut self) {
-        // Ends the guard's read, which ends Envoy.
-        drop(self.child.stdin.take());
-        let end = Instant::now() + Duration::from_secs(10);
-        while Instant::now() < end && self.is_running() {
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        servers::release(&mut self.child, Duration::from_secs(10));
         if std::thread::panicking() || std::env::var_os("SIDEGATE_KEEP_LOGS").is_some() {
             self.folder.disable_cleanup(true);
             eprintln!("Envoy's logs are in {}", self.folder.path().display());
