@@ -3,11 +3,12 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sidegate_tests::envoy::admin::{Admin, ListenerState};
+use sidegate_tests::servers::{guarded, release};
 use tempfile::TempDir;
 
 /// The cluster behind the proxy, which is the issuer's as well.
@@ -36,16 +37,16 @@ impl Envoy {
     ) -> Result<Self, String> {
         let folder = TempDir::new().map_err(text)?;
         let file = folder.path().join("envoy.json");
-        fs::write(&file, bootstrap(routes, filters, upstream).to_string()).map_err(text)?;
+        fs::write(&file, bootstrap(folder.path(), upstream).to_string()).map_err(text)?;
+        write_listener(folder.path(), &routes, filters).map_err(text)?;
         let log = fs::File::create(folder.path().join("log")).map_err(text)?;
         let began = Instant::now();
-        let child = Command::new(program)
-            .args(["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning"])
+        let child = guarded(program, folder.path())
+            .args(["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning", "--drain-time-s", "1"])
             .arg("-c")
             .arg(&file)
             .arg("--admin-address-path")
             .arg(folder.path().join("admin"))
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -79,20 +80,57 @@ impl Envoy {
         address.trim().parse().ok().map(Admin::new)
     }
 
-    /// CPU that it has used so far (`proc_pid_stat(5)`; the kernel counts in hundredths of a second).
+    /// Puts other filters in the place of its own, and gives back the CPU that it takes until they serve and those before
+    /// are gone.
+    ///
+    /// # Errors
+    /// They are refused, or Envoy does not come to rest.
+    pub fn update(&self, routes: &Value, filters: &[Value]) -> Result<Duration, String> {
+        const QUIET: Duration = Duration::from_millis(1);
+        const LOOK: Duration = Duration::from_millis(300);
+        let admin = self.admin().ok_or("Envoy has no admin interface")?;
+        let stat = |name: &str| admin.stat(&format!("listener_manager.{name}"));
+        let (updates, before) = (stat("lds.update_success")?, self.cpu());
+        write_listener(self.folder.path(), routes, filters).map_err(text)?;
+        let end = Instant::now() + Duration::from_secs(60);
+        // Each look costs Envoy a little for its statistics, so there are few.
+        while stat("lds.update_success")? == updates || stat("total_listeners_draining")? > 0 {
+            if Instant::now() > end {
+                return Err("Envoy does not take other filters".to_owned());
+            }
+            std::thread::sleep(LOOK);
+        }
+        let mut last = self.cpu();
+        loop {
+            std::thread::sleep(LOOK);
+            let now = self.cpu();
+            if now.saturating_sub(last) < QUIET || Instant::now() > end {
+                return Ok(now.saturating_sub(before));
+            }
+            last = now;
+        }
+    }
+
+    /// CPU that it has used so far, that of threads which have ended left out: nanoseconds by `schedstat` (`proc_pid(5)`).
     #[must_use]
     pub fn cpu(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
-        let after_name = stat.rsplit(')').next().unwrap_or_default();
-        let ticks: u64 =
-            after_name.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
-        Duration::from_millis(ticks * 10)
+        let threads = fs::read_dir(self.process("task")).into_iter().flatten().flatten();
+        let spent = threads.filter_map(|thread| {
+            let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            text.split_whitespace().next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(spent.sum())
+    }
+
+    fn process(&self, file: &str) -> PathBuf {
+        let id = fs::read_to_string(self.folder.path().join("pid")).unwrap_or_default();
+        Path::new("/proc").join(id.trim()).join(file)
     }
 
     /// Memory that it holds (`proc_pid_status(5)`), in MB.
     #[must_use]
     pub fn memory(&self) -> f64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let status = fs::read_to_string(self.process("status")).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
         line.split_whitespace().next().and_then(|kib| kib.parse::<f64>().ok()).unwrap_or_default() / 1024.0
     }
@@ -106,32 +144,42 @@ impl Envoy {
 
 impl Drop for Envoy {
     fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
+        release(&mut self.child, Duration::from_secs(10));
     }
 }
 
-fn bootstrap(routes: Value, filters: &[Value], upstream: Option<SocketAddr>) -> Value {
+/// Writes the file that Envoy watches for its listener, at once.
+fn write_listener(folder: &Path, routes: &Value, filters: &[Value]) -> std::io::Result<()> {
+    let (draft, file) = (folder.join("lds.json.draft"), folder.join("lds.json"));
+    fs::write(&draft, json!({ "resources": [listener(routes, filters)] }).to_string())?;
+    fs::rename(draft, file)
+}
+
+fn bootstrap(folder: &Path, upstream: Option<SocketAddr>) -> Value {
+    let clusters: Vec<Value> = upstream.into_iter().map(cluster).collect();
+    json!({
+        "node": { "id": "sidegate-bench", "cluster": "sidegate-bench" },
+        "admin": { "address": socket(SocketAddr::from(([127, 0, 0, 1], 0))) },
+        "dynamic_resources": { "lds_config": { "path_config_source": { "path": folder.join("lds.json") } } },
+        "static_resources": { "clusters": clusters },
+    })
+}
+
+fn listener(routes: &Value, filters: &[Value]) -> Value {
     let router = json!({ "name": "router", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
     } });
     let filters: Vec<&Value> = filters.iter().chain([&router]).collect();
-    let clusters: Vec<Value> = upstream.into_iter().map(cluster).collect();
     json!({
-        "admin": { "address": socket(SocketAddr::from(([127, 0, 0, 1], 0))) },
-        "static_resources": {
-            "clusters": clusters,
-            "listeners": [{
-                "name": "bench",
-                "address": socket(SocketAddr::from(([127, 0, 0, 1], 0))),
-                "filter_chains": [{ "filters": [{ "name": "http", "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-                    "stat_prefix": "bench",
-                    "route_config": { "virtual_hosts": [{ "name": "bench", "domains": ["*"], "routes": routes }] },
-                    "http_filters": filters,
-                } }] }],
-            }],
-        },
+        "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
+        "name": "bench",
+        "address": socket(SocketAddr::from(([127, 0, 0, 1], 0))),
+        "filter_chains": [{ "filters": [{ "name": "http", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": "bench",
+            "route_config": { "virtual_hosts": [{ "name": "bench", "domains": ["*"], "routes": routes }] },
+            "http_filters": filters,
+        } }] }],
     })
 }
 
