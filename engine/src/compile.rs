@@ -40,6 +40,11 @@ impl Shared {
     }
 }
 
+/// What is said of a part that was left out of this module, which another one has.
+pub fn left_out(what: &str) -> String {
+    format!("`{what}` is not in this build of Sidegate: use `sidegate.wasm`, which has it")
+}
+
 /// Compiles one AuthConfig. Problems are collected, not returned, so that all of them are reported at once: a function
 /// that finds one says so and goes on with a stand-in, which is never used since the configuration is refused.
 #[derive(Debug)]
@@ -121,7 +126,7 @@ impl<'a> Compiler<'a> {
     /// Says that what stands here was left out of this module, which another one has.
     #[cfg(not(all(feature = "cel", feature = "wristband", feature = "x509")))]
     pub fn left_out(&mut self, what: &str) {
-        self.problem(format!("`{what}` is not in this build of Sidegate: use `sidegate.wasm`, which has it"));
+        self.problem(left_out(what));
     }
 
     /// Says that what stands here is in no module yet.

@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use sidegate_config::{HostPort, Options, Problem, WristbandDiscovery};
 
+use crate::compile;
 use crate::expression::text;
 use crate::hosts::Hosts;
 use crate::policy::AuthConfig;
@@ -47,7 +48,7 @@ impl WellKnown {
             problems.push(Problem { document: "PluginConfig".to_owned(), path, message });
         };
         if cfg!(not(feature = "wristband")) {
-            problem("", "`wristband` is not in this build of Sidegate".to_owned());
+            problem("", compile::left_out("wristband"));
         }
         let prefix = path_prefix.as_deref().unwrap_or("/");
         if !prefix.starts_with('/')

@@ -45,13 +45,15 @@ fn run(rig: &Rig, entry: &Entry, refused: &AtomicUsize) -> Result<(), String> {
     let problems = rig.problems(entry);
     let (ours, others): (Vec<_>, Vec<_>) = problems.iter().partition(|line| line.contains(REFUSAL));
     let needed = NEEDED.iter().find(|(folder, _)| entry.id.starts_with(folder)).map(|(_, part)| part);
-    match (ours.first(), needed) {
-        (Some(line), Some(part)) if !line.contains(part) => Err(format!("{part} is not named: {line}")),
-        (Some(_), _) => {
+    match (ours.is_empty(), needed) {
+        (false, Some(part)) if !ours.iter().any(|line| line.contains(part)) => {
+            Err(format!("{part} is not named: {ours:?}"))
+        }
+        (false, _) => {
             refused.fetch_add(1, Ordering::Relaxed);
             Ok(())
         }
-        (None, Some(part)) => Err(format!("this needs {part}, but nobody says so: {others:?}")),
-        (None, None) => rig.run(entry),
+        (true, Some(part)) => Err(format!("this needs {part}, but nobody says so: {others:?}")),
+        (true, None) => rig.run(entry),
     }
 }
