@@ -80,12 +80,14 @@ pub fn suite(paths: &Paths, folder: &Path) -> Result<Suite, String> {
     Ok(Suite { version: version.trim().to_owned(), cases: cases.collect() })
 }
 
-/// Whether Authorino can be asked: there are AuthConfigs and requests, and nothing that only Sidegate has.
+/// Whether Authorino can be asked: there are AuthConfigs and requests, nothing that only Sidegate has, and no server whose name
+/// gRPC would look up.
 fn is_fit(entry: &Entry) -> bool {
     let Ok(prepared) = entry.prepare() else { return false };
     let configuration: Value = serde_json::from_str(&prepared.configuration).unwrap_or_default();
     let options = configuration["options"].as_object().is_some_and(|options| !options.is_empty());
-    !options && !prepared.case.requests.is_empty() && !documents(&prepared).is_empty()
+    let grpc = prepared.configuration.contains("\"spicedb\"");
+    !options && !grpc && !prepared.case.requests.is_empty() && !documents(&prepared).is_empty()
 }
 
 /// The documents of a plugin configuration.

@@ -4,7 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -195,4 +199,28 @@ func merge(secret *core.Secret) {
 		secret.Data[key] = []byte(value)
 	}
 	secret.StringData = nil
+	if key, there := secret.Data["key.pem"]; there {
+		secret.Data["key.pem"] = older(key)
+	}
+}
+
+// older rewrites a PKCS #8 key, which the corpus has, in the form of its kind, the only one that Authorino signs with.
+func older(text []byte) []byte {
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return text
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return text
+	}
+	switch key := key.(type) {
+	case *ecdsa.PrivateKey:
+		if der, err := x509.MarshalECPrivateKey(key); err == nil {
+			return pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
+		}
+	case *rsa.PrivateKey:
+		return pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
+	}
+	return text
 }
