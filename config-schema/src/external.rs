@@ -217,7 +217,7 @@ pub struct OpaSpec {
 }
 
 /// Syntaxes of Rego.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RegoVersion {
     /// Of OPA before 1.0.

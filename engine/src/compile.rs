@@ -124,14 +124,9 @@ impl<'a> Compiler<'a> {
     }
 
     /// Says that what stands here was left out of this module, which another one has.
-    #[cfg(not(all(feature = "cel", feature = "wristband", feature = "x509")))]
+    #[cfg(not(all(feature = "cel", feature = "opa", feature = "wristband", feature = "x509")))]
     pub fn left_out(&mut self, what: &str) {
         self.problem(left_out(what));
-    }
-
-    /// Says that what stands here is in no module yet.
-    pub fn missing(&mut self, what: &str) {
-        self.problem(format!("`{what}` is not in this build of Sidegate"));
     }
 
     /// Notes that the AuthConfig reads an attribute.

@@ -37,6 +37,8 @@ pub mod metadata;
 pub mod outbound;
 mod pipeline;
 pub mod policy;
+#[cfg(feature = "opa")]
+pub mod rego;
 pub mod remote;
 pub mod request;
 pub mod resources;

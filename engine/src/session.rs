@@ -9,11 +9,15 @@ use crate::authentication::Proof;
 use crate::call::{Call, CallError, CallId, HttpReply, HttpRequest, Question, Reply};
 use crate::exec::{Calls, Task};
 use crate::policy::{AuthConfig, Policy};
+#[cfg(feature = "opa")]
+use crate::rego;
 use crate::remote::DocumentId;
 use crate::request::Request;
 use crate::time::Timestamp;
 use crate::trace::StepRecord;
 use crate::verdict::Verdict;
+#[cfg(feature = "opa")]
+use crate::view::Place;
 use crate::view::{Auth, View};
 use crate::{cache, callbacks, pipeline};
 
@@ -196,6 +200,9 @@ struct State {
     steps: RefCell<Vec<StepRecord>>,
     /// How the identity was proved.
     proof: RefCell<Option<Rc<Proof>>>,
+    /// The Authorization JSON as policies in Rego read it, and what it was made of.
+    #[cfg(feature = "opa")]
+    rego_input: RefCell<Option<(Rc<Auth>, regorus::Value)>>,
     /// The AuthConfig whose callbacks are to be sent after the verdict.
     call_back: RefCell<Option<Rc<AuthConfig>>>,
 }
@@ -217,6 +224,23 @@ impl Cx {
     #[must_use]
     pub fn view(&self) -> View {
         View { request: Rc::clone(&self.request), time: self.time, auth: Rc::clone(&self.state.auth.borrow()) }
+    }
+
+    /// All of it as policies in Rego read it; made once, and again when there are new results.
+    #[cfg(feature = "opa")]
+    #[must_use]
+    pub fn rego_input(&self) -> regorus::Value {
+        let view = self.view();
+        let mut made = self.state.rego_input.borrow_mut();
+        // The body is there before the first rule is asked, or never.
+        match made.as_ref().filter(|(auth, _)| Rc::ptr_eq(auth, &view.auth)) {
+            Some((_, input)) => input.clone(),
+            None => {
+                let input = Place::ROOT.read(&view).map_or(regorus::Value::Undefined, |json| rego::from_json(&json));
+                *made = Some((Rc::clone(&view.auth), input.clone()));
+                input
+            }
+        }
     }
 
     /// Adds to the results that expressions can see.

@@ -15,7 +15,8 @@ use sidegate_tests::through_envoy::Rig;
 /// What a refusal says.
 const REFUSAL: &str = "is not in this build of Sidegate: use `sidegate.wasm`, which has it";
 /// Folders whose cases all need a part.
-const NEEDED: [(&str, &str); 3] = [("cel/", "`cel`"), ("wristband/", "`wristband`"), ("x509/", "`x509`")];
+const NEEDED: [(&str, &str); 4] =
+    [("cel/", "`cel`"), ("opa/", "`opa`"), ("wristband/", "`wristband`"), ("x509/", "`x509`")];
 
 fn main() {
     let mut arguments = Arguments::from_args();

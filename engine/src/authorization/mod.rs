@@ -19,12 +19,17 @@ use crate::trace::Stage;
 use crate::verdict::DenialStatus;
 
 mod kubernetes_subject_access_review;
+#[cfg(feature = "opa")]
+mod opa;
 mod pattern_matching;
 mod spicedb;
 
 /// One rule.
 #[derive(Debug)]
 pub enum Authorization {
+    /// `opa`.
+    #[cfg(feature = "opa")]
+    Opa(opa::Opa),
     /// `patternMatching`.
     PatternMatching(pattern_matching::PatternMatching),
     /// `kubernetesSubjectAccessReview`.
@@ -73,8 +78,14 @@ fn compile_rule(name: &str, spec: &AuthorizationSpec, compiler: &mut Compiler<'_
         let method = compiler.at("spicedb", |compiler| spicedb::SpiceDb::compile(spec, compiler));
         methods.extend(method.map(|method| ("AUTHORIZATION_AUTHZED", Authorization::SpiceDb(Box::new(method)))));
     }
+    #[cfg(feature = "opa")]
+    if let Some(spec) = opa {
+        let method = compiler.at("opa", |compiler| opa::Opa::compile(spec, compiler));
+        methods.push(("AUTHORIZATION_OPA", Authorization::Opa(method)));
+    }
+    #[cfg(not(feature = "opa"))]
     if opa.is_some() {
-        compiler.at("opa", |compiler| compiler.missing("opa"));
+        compiler.at("opa", |compiler| compiler.left_out("opa"));
     }
     if given.into_iter().filter(|given| *given).count() != 1 {
         compiler.problem(
@@ -89,6 +100,8 @@ fn compile_rule(name: &str, spec: &AuthorizationSpec, compiler: &mut Compiler<'_
 impl Method for Authorization {
     async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
         match self {
+            #[cfg(feature = "opa")]
+            Self::Opa(method) => method.evaluate(cx).await,
             Self::PatternMatching(method) => method.evaluate(cx).await,
             Self::KubernetesSubjectAccessReview(method) => method.evaluate(cx).await,
             Self::SpiceDb(method) => method.evaluate(cx).await,
@@ -98,6 +111,8 @@ impl Method for Authorization {
 
     fn is_worth_keeping(&self) -> bool {
         match self {
+            #[cfg(feature = "opa")]
+            Self::Opa(_) => true,
             Self::PatternMatching(_) => false,
             Self::KubernetesSubjectAccessReview(_) => true,
             Self::SpiceDb(_) => true,
@@ -106,6 +121,8 @@ impl Method for Authorization {
 
     fn credential<'r>(&self, cx: &'r Cx) -> Result<Option<Cow<'r, [u8]>>, StepError> {
         match self {
+            #[cfg(feature = "opa")]
+            Self::Opa(_) => Ok(None),
             Self::PatternMatching(_) | Self::KubernetesSubjectAccessReview(_) => Ok(None),
             Self::SpiceDb(method) => method.asked(cx).map(|question| Some(Cow::Owned(question))),
         }

@@ -31,7 +31,7 @@ use crate::url::{Upstreams, Url};
 mod discovery;
 mod document;
 mod jitter;
-mod jwks;
+pub(crate) mod jwks;
 mod key_set;
 mod publication;
 mod refresh;

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use serde::Deserialize;
+use sidegate_config::RegoVersion;
 
 use crate::call::HttpReply;
 use crate::credentials::Credential;
@@ -16,6 +17,8 @@ pub struct Place {
     pub credential: Option<Credential>,
     /// Bytes that the answer may have.
     pub max_bytes: usize,
+    /// What it is written in.
+    pub version: RegoVersion,
 }
 
 #[derive(Deserialize)]
@@ -44,10 +47,28 @@ pub fn unwrap(reply: HttpReply) -> Result<Vec<u8>, String> {
 /// Reads a policy.
 ///
 /// # Errors
-/// It is no text.
-pub fn parse(text: &[u8]) -> Result<Rc<str>, String> {
+/// It is no text, or does not compile.
+pub fn parse(text: &[u8], version: RegoVersion) -> Result<Rc<str>, String> {
     let text = str::from_utf8(text).map_err(|_| "the policy is not UTF-8".to_owned())?;
+    check(text, version)?;
     Ok(text.into())
+}
+
+#[cfg(feature = "opa")]
+fn check(text: &str, version: RegoVersion) -> Result<(), String> {
+    match crate::rego::Policy::compile(text, version, crate::rego::Asked::Allow) {
+        Ok(_) => Ok(()),
+        Err(mistakes) => {
+            let mistake = mistakes.first().map(ToString::to_string).unwrap_or_default();
+            Err(format!("the policy does not compile: {mistake}"))
+        }
+    }
+}
+
+/// Nobody asks for policies in a build without Rego.
+#[cfg(not(feature = "opa"))]
+fn check(_text: &str, _version: RegoVersion) -> Result<(), String> {
+    Ok(())
 }
 
 #[cfg(test)]
@@ -58,7 +79,7 @@ mod tests {
     fn read(content_type: &str, body: &[u8]) -> Result<String, String> {
         let headers = Headers::from_pairs([("content-type", content_type)]);
         let reply = HttpReply { status: 200, headers, body: body.to_vec(), ..HttpReply::default() };
-        parse(&unwrap(reply)?).map(|text| text.to_string())
+        parse(&unwrap(reply)?, RegoVersion::V0).map(|text| text.to_string())
     }
 
     #[test]
