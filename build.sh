@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 readonly ENVOY_VERSION=1.40.0
+readonly OPA_VERSION=1.22.3
 readonly CARGO_DENY_VERSION=0.20.2
 readonly DEBIAN_TOOLCHAIN=(rustc-web cargo-web rust-web-src wasi-libc lld-19)
 
@@ -26,6 +27,7 @@ usage() {
 ./build.sh test           unit tests, the corpus natively, in wasm, and through a real Envoy
 ./build.sh e2e            only what needs Envoy: the corpus and the end-to-end tests
 ./build.sh peers [NAME…]  the cases against real servers; NAME: only these; nothing written
+./build.sh opa            OPA's own test-suite for Rego; docs/rego.md and docs/rego-opa.md are written
 ./build.sh wasm           build target/sidegate.wasm and target/sidegate-core.wasm
 ./build.sh envoy          print the path of the Envoy that is used
 ./build.sh check          format, lints, documentation, dependencies, imports and size of the modules
@@ -41,7 +43,7 @@ main() {
   local command=${1:-help}
   shift || true
   case $command in
-    demo | test | e2e | peers | wasm | envoy | check | bench) "run_$command" "$@" ;;
+    demo | test | e2e | peers | opa | wasm | envoy | check | bench) "run_$command" "$@" ;;
     help | -h | --help) usage ;;
     *) die "there is no command \`$command\`; \`./build.sh help\` lists them" ;;
   esac
@@ -93,6 +95,15 @@ run_bench() {
   toolchain=$(wasm_toolchain)
   build_module "$EMPTY_FILTER" sidegate-bench-empty-filter
   with_envoy cargo run --quiet -p sidegate-bench -- "$@"
+}
+
+run_opa() {
+  need_native_rust
+  have go || install_packages golang-go
+  local folder=$TOOLS/opa-$OPA_VERSION module=github.com/open-policy-agent/opa@v$OPA_VERSION
+  [[ -d $folder/$module ]] || GOMODCACHE=$folder GOFLAGS=-modcacherw \
+    quietly "getting OPA $OPA_VERSION from the Go module proxy" go mod download "$module" || die "OPA cannot be had"
+  OPA_CASES=$folder/$module/v1/test/cases/testdata cargo test --quiet -p sidegate-tests --test opa
 }
 
 run_wasm() {
