@@ -9,6 +9,7 @@ use sidegate_config::KubernetesTokenReviewSpec;
 use crate::compile::Compiler;
 use crate::credentials::Credentials;
 use crate::error::StepError;
+use crate::expression::text;
 use crate::kubernetes::Kubernetes;
 use crate::session::Cx;
 
@@ -72,6 +73,14 @@ impl KubernetesTokenReview {
             );
         }
         Ok(Rc::new(status))
+    }
+
+    /// What the answer depends on: the token, and whom it must be for, which may be the request's host.
+    pub(super) fn question(&self, cx: &Cx) -> Result<Vec<u8>, StepError> {
+        let token = self.credentials.find(&cx.request)?;
+        let audiences = text::to_json(&Value::from(self.audiences(cx)));
+        // In JSON there is no line end, so no two questions look the same.
+        Ok([audiences.as_bytes(), b"\n", &token].concat())
     }
 
     fn audiences(&self, cx: &Cx) -> Vec<String> {

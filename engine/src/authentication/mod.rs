@@ -242,7 +242,10 @@ impl step::Method for Authentication {
     }
 
     fn credential<'r>(&self, cx: &'r Cx) -> Result<Option<Cow<'r, [u8]>>, StepError> {
-        self.method.credentials().map(|credentials| credentials.find(&cx.request)).transpose()
+        match &self.method {
+            Method::KubernetesTokenReview(method) => method.question(cx).map(|question| Some(Cow::Owned(question))),
+            method => method.credentials().map(|credentials| credentials.find(&cx.request)).transpose(),
+        }
     }
 
     fn is_worth_keeping(&self) -> bool {

@@ -6,7 +6,7 @@ use sidegate_config::{KubernetesSubjectAccessReviewSpec, ResourceAttributesSpec}
 
 use crate::compile::Compiler;
 use crate::error::StepError;
-use crate::expression::Dynamic;
+use crate::expression::{Dynamic, text};
 use crate::kubernetes::Kubernetes;
 use crate::session::Cx;
 use crate::view::View;
@@ -87,6 +87,11 @@ impl KubernetesSubjectAccessReview {
         }
         let reason = if reason.is_empty() { "unknown reason" } else { &reason };
         Err(StepError::denied(format!("not authorized: {reason}")))
+    }
+
+    /// What the answer depends on: who wants to do what.
+    pub(super) fn question(&self, cx: &Cx) -> Result<Vec<u8>, StepError> {
+        Ok(text::to_json(&self.spec(&cx.view(), cx)?).into_bytes())
     }
 
     fn spec(&self, view: &View, cx: &Cx) -> Result<Value, StepError> {

@@ -123,7 +123,10 @@ impl Method for Authorization {
         match self {
             #[cfg(feature = "opa")]
             Self::Opa(_) => Ok(None),
-            Self::PatternMatching(_) | Self::KubernetesSubjectAccessReview(_) => Ok(None),
+            Self::PatternMatching(_) => Ok(None),
+            Self::KubernetesSubjectAccessReview(method) => {
+                method.question(cx).map(|question| Some(Cow::Owned(question)))
+            }
             Self::SpiceDb(method) => method.asked(cx).map(|question| Some(Cow::Owned(question))),
         }
     }

@@ -77,7 +77,9 @@ impl Method for Metadata {
 
     fn credential<'r>(&self, cx: &'r Cx) -> Result<Option<Cow<'r, [u8]>>, StepError> {
         match self {
-            Self::Http(_) | Self::Uma(_) => Ok(None),
+            Self::Http(_) => Ok(None),
+            // Resources are those of the path.
+            Self::Uma(_) => Ok(cx.request.headers.joined(":path")),
             // What is said of one is never taken for another, whatever the key of the cache says.
             Self::UserInfo(_) => user_info::credential(cx).map(Some),
         }
