@@ -8,7 +8,7 @@ use crate::outbound::{self, Endpoint};
 use crate::resources::Resources;
 use crate::secret::Secret;
 use crate::session::Cx;
-use crate::url::{Upstreams, Url};
+use crate::url::{Upstreams, Url, shown};
 
 /// Default of `options.kubernetes.url`.
 const URL: &str = "https://kubernetes.default.svc";
@@ -38,11 +38,11 @@ impl Kubernetes {
         let parsed = match Url::parse(url.trim_end_matches('/')) {
             Ok(parsed) if !parsed.has_query() => Some(parsed),
             Ok(_) => {
-                problem("url", format!("`{url}` has a query: leave it out"));
+                problem("url", format!("`{}` has a query: leave it out", shown(&url)));
                 None
             }
             Err(reason) => {
-                problem("url", format!("`{url}` {reason}; write `https://host[:port]`"));
+                problem("url", format!("`{}` {reason}; write `https://host[:port]`", shown(&url)));
                 None
             }
         };

@@ -1,5 +1,6 @@
 //! URLs of servers that the filter calls, and the Envoy clusters that carry the calls.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use http::Uri;
@@ -88,8 +89,10 @@ impl Url {
     /// seems.
     #[must_use]
     pub fn climbs(&self) -> bool {
-        let dots = |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
-        self.path_alone().split(['/', '\\']).any(dots)
+        // As a server sees it that decodes first.
+        let path = self.path_alone().to_ascii_lowercase();
+        let path = path.replace("%2f", "/").replace("%5c", "\\").replace("%2e", ".");
+        path.split(['/', '\\']).any(|segment| matches!(segment, "." | ".."))
     }
 
     fn path_alone(&self) -> &str {
@@ -119,6 +122,18 @@ pub fn component(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
+/// A text that should be a URL, as people may see it: without user and password.
+#[must_use]
+pub fn shown(text: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = text.split_once("://") else { return Cow::Borrowed(text) };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, after) = rest.split_at(end);
+    match authority.rsplit_once('@') {
+        Some((_, host)) => Cow::Owned(format!("{scheme}://…@{host}{after}")),
+        None => Cow::Borrowed(text),
+    }
+}
+
 /// Which cluster carries calls to which server.
 #[derive(Debug, Default)]
 pub struct Upstreams(Vec<(Url, String)>);
@@ -141,7 +156,9 @@ impl Upstreams {
                     problem("url", format!("`{url}` is there more than once: keep one"));
                 }
                 Ok(parsed) => compiled.push((parsed, cluster.clone())),
-                Err(reason) => problem("url", format!("`{url}` {reason}; write `https://host[:port][/path-prefix]`")),
+                Err(reason) => {
+                    problem("url", format!("`{}` {reason}; write `https://host[:port][/path-prefix]`", shown(url)))
+                }
             }
         }
         // The longest prefix first.
@@ -225,10 +242,10 @@ mod tests {
         assert_eq!(plain.to_string(), "http://a/b?c=d&e=f");
         assert_eq!(plain.below("x%2F").to_string(), "http://a/b/x%2F");
         assert_eq!(url("http://a").below("x").to_string(), "http://a/x");
-        for path in ["/..", "/a/../b", "/a/.", "/a/%2e%2E?x", "/.%2e/"] {
+        for path in ["/..", "/a/../b", "/a/.", "/a/%2e%2E?x", "/.%2e/", "/b/..%2Fc", "/a/..%5cc", "/%2e%2e%2fc"] {
             assert!(url(&format!("http://a{path}")).climbs(), "{path}");
         }
-        for path in ["/", "/a..b/...", "/a?b=/../c"] {
+        for path in ["/", "/a..b/...", "/a?b=/../c", "/b%2Fc"] {
             assert!(!url(&format!("http://a{path}")).climbs(), "{path}");
         }
     }

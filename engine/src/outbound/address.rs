@@ -12,7 +12,7 @@ use crate::error::StepError;
 use crate::expression::Dynamic;
 use crate::expression::template::Template;
 use crate::session::Cx;
-use crate::url::{self, Url};
+use crate::url::{self, Url, shown};
 
 /// Longest URL that is made of a request, in bytes.
 const MAX_BYTES: usize = 2048;
@@ -95,7 +95,7 @@ impl Source {
                  To choose it on purpose, use `urlExpression`",
             );
         } else if let Err(reason) = Url::parse(&template.text_of("x")) {
-            compiler.problem(format!("`{url}` {reason}; write `https://host[:port]/path`"));
+            compiler.problem(format!("`{}` {reason}; write `https://host[:port]/path`", shown(url)));
         }
         Self::Template(template)
     }

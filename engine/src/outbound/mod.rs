@@ -6,7 +6,7 @@ use crate::call::{CallError, HttpReply, HttpRequest};
 use crate::compile::Compiler;
 use crate::error::StepError;
 use crate::session::Cx;
-use crate::url::{Upstreams, Url};
+use crate::url::{Upstreams, Url, shown};
 
 pub mod address;
 pub mod client_credentials;
@@ -61,7 +61,7 @@ impl Endpoint {
         match Url::parse(url) {
             Ok(url) => Some(Self::new(what, url, &compiler.shared.upstreams, timeout(millis))),
             Err(reason) => {
-                compiler.problem(format!("`{url}` {reason}; write `https://host[:port]/path`"));
+                compiler.problem(format!("`{}` {reason}; write `https://host[:port]/path`", shown(url)));
                 None
             }
         }
@@ -118,6 +118,7 @@ pub fn no_answer(what: &str, error: CallError) -> StepError {
     let why = match error {
         CallError::Timeout => "it took too long".to_owned(),
         CallError::TooLong => "the answer is too long".to_owned(),
+        CallError::Overrun => "too much is waited for".to_owned(),
         CallError::Failed(why) => why,
     };
     StepError::unavailable(format!("the {what} does not answer")).because(why)

@@ -38,7 +38,7 @@ fn path(fields: Value, path: &str) -> Result<String, String> {
 #[test]
 fn a_value_from_outside_stays_within_its_place() {
     for (value, encoded) in [
-        ("/../admin", "%2F..%2Fadmin"),
+        ("/a/admin", "%2Fa%2Fadmin"),
         ("/a?b=c&d#e", "%2Fa%3Fb%3Dc%26d%23e"),
         ("/%2e%2e", "%2F%252e%252e"),
         ("/a\n\r", "%2Fa%0A%0D"),
@@ -59,7 +59,7 @@ fn a_value_from_outside_stays_within_its_place() {
         let outcome = world.send(&[("x-user", value)], |_| json_reply(&json!({})));
         world.sent.pop().map(|request| request.path).ok_or_else(|| outcome.line("metadata it").to_owned())
     };
-    for value in [".", ".."] {
+    for value in [".", "..", "/../admin", "a/..", "..\\a"] {
         let refused = by_header("http://data.test/u/{request.headers.x-user}/z", value).unwrap_err();
         assert_eq!(refused, "metadata it: failed (the URL of the metadata server has a path with `.` or `..`)");
         assert!(by_header("http://data.test/u/?{request.headers.x-user}", value).is_ok());
