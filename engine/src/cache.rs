@@ -51,14 +51,20 @@ struct Entry {
     bytes: usize,
 }
 
+/// How long results are kept; none: they are not.
+#[must_use]
+pub fn ttl(spec: &CacheSpec) -> Option<Duration> {
+    let ttl = if spec.ttl == 0 { TTL } else { spec.ttl };
+    u64::try_from(ttl).ok().map(Duration::from_secs)
+}
+
 impl Cache {
     /// Compiles.
     pub fn compile(spec: &CacheSpec, compiler: &mut Compiler<'_>) -> Self {
-        let CacheSpec { key, ttl } = spec;
-        let ttl = if *ttl == 0 { TTL } else { *ttl };
+        let CacheSpec { key, ttl: _ } = spec;
         Self {
             key: compiler.at("key", |compiler| Dynamic::compile(key, compiler)),
-            ttl: u64::try_from(ttl).ok().map(Duration::from_secs),
+            ttl: ttl(spec),
             capacity: compiler.options.evaluator_cache_size.unwrap_or(BYTES),
             // Unbounded, since a bounded one takes all of its memory at once.
             store: RefCell::new(Store { entries: LruCache::unbounded(), bytes: 0 }),

@@ -155,6 +155,9 @@ pub enum CallError {
     Timeout,
     /// There is more of it than the question allows.
     TooLong,
+    /// A bound of ours was reached, by this request or by many together. Clients can bring that about, so what would do
+    /// without the answer must not.
+    Overrun,
     /// It could not be asked, or what came was no answer; why, without secrets.
     Failed(String),
 }

@@ -48,7 +48,7 @@ impl Calls {
     pub async fn ask(&self, question: Question, timeout: Duration) -> Result<Reply, CallError> {
         let id = CallId(self.made.get());
         if id.0 >= MAX_CALLS {
-            return Err(CallError::Failed(format!("more than {MAX_CALLS} calls for one request")));
+            return Err(CallError::Overrun);
         }
         self.made.set(id.0.saturating_add(1));
         self.unsent.borrow_mut().push(Call { id, question, timeout });
@@ -177,7 +177,7 @@ mod tests {
                 each(asking, refused).await
             }
         });
-        assert!(matches!(task.poll(), Poll::Ready(ControlFlow::Break(CallError::Failed(_)))));
+        assert!(matches!(task.poll(), Poll::Ready(ControlFlow::Break(CallError::Overrun))));
     }
 
     #[test]

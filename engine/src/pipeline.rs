@@ -49,6 +49,10 @@ pub async fn decide(cx: &Cx) -> Verdict {
 async fn run(policy: &AuthConfig, cx: &Cx) -> Result<Allowed, Denial> {
     let identity = authentication::first_ok(&policy.authentication, cx).await?;
     metadata::gather(&policy.metadata, cx).await;
+    if cx.overran() {
+        // Metadata that is missing for want of room might be what a rule would deny by.
+        return Err(Denial::new(DenialStatus::Unavailable, "too much is waited for"));
+    }
     let granted = authorization::all(&policy.authorization, identity, cx).await?;
     Ok(response::build(&policy.response, granted, cx).await)
 }
@@ -66,7 +70,7 @@ async fn body(policy: &AuthConfig, cx: &Cx) -> Result<(), Denial> {
             let most = cx.policy.max_request_bytes();
             Denial::new(DenialStatus::TooLarge, format!("the request's body has more than {most} bytes"))
         }
-        CallError::Timeout | CallError::Failed(_) => {
+        CallError::Timeout | CallError::Failed(_) | CallError::Overrun => {
             Denial::new(DenialStatus::Unavailable, "the request's body cannot be read")
         }
     })

@@ -203,6 +203,8 @@ struct State {
     /// The Authorization JSON as policies in Rego read it, and what it was made of.
     #[cfg(feature = "opa")]
     rego_input: RefCell<Option<(Rc<Auth>, regorus::Value)>>,
+    /// A call was not made, since a bound of ours was reached.
+    overran: Cell<bool>,
     /// The AuthConfig whose callbacks are to be sent after the verdict.
     call_back: RefCell<Option<Rc<AuthConfig>>>,
 }
@@ -307,7 +309,16 @@ impl Cx {
     }
 
     async fn ask(&self, question: Question, timeout: Duration) -> Result<Reply, CallError> {
-        self.state.calls.ask(question, timeout.min(self.policy.timeout())).await
+        let answer = self.state.calls.ask(question, timeout.min(self.policy.timeout())).await;
+        if answer == Err(CallError::Overrun) {
+            self.state.overran.set(true);
+        }
+        answer
+    }
+
+    /// Whether a call was not made since a bound of ours was reached.
+    pub(crate) fn overran(&self) -> bool {
+        self.state.overran.get()
     }
 
     /// Leaves the callbacks of an AuthConfig to the time after the verdict.

@@ -4,6 +4,9 @@ use sidegate_config::{HostOverride, Options, Problem, RouteMetadataKey, Settings
 
 use crate::response::header;
 
+/// Most of `options.maxRequestBytes`: a VM has 1 GiB, and a thousand requests may wait with their bodies.
+const MAX_REQUEST_BYTES: usize = 128 << 10;
+
 /// Says what is wrong with the settings.
 pub fn check(settings: &Settings, problems: &mut Vec<Problem>) {
     let Settings { upstreams: _, workload, options } = settings;
@@ -45,7 +48,7 @@ impl Checker<'_> {
             plain_header_format: _,
             timeout,
             allow_on_headers_stop_iteration: _,
-            max_request_bytes: _,
+            max_request_bytes,
             kubernetes: _,
             callbacks: _,
             evaluator_cache_size: _,
@@ -63,6 +66,9 @@ impl Checker<'_> {
             && let Err(reason) = header::check_name(&name.to_ascii_lowercase())
         {
             self.problem("options.dynamicMetadataHeader", format!("`{name}` {reason}"));
+        }
+        if max_request_bytes.is_some_and(|most| most > MAX_REQUEST_BYTES) {
+            self.problem("options.maxRequestBytes", format!("must not be more than {MAX_REQUEST_BYTES}"));
         }
         if *timeout == Some(0) {
             self.problem("options.timeout", "must be more than 0 milliseconds");

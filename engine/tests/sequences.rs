@@ -293,6 +293,32 @@ proptest! {
 }
 
 #[test]
+fn metadata_that_is_missing_for_want_of_room_denies() {
+    let sources =
+        (0..65).map(|index| (format!("source-{index}"), json!({ "http": { "url": "http://idp.test/more" } })));
+    let blocked = json!({ "selector": "auth.metadata.source-64.state", "operator": "neq", "value": "blocked" });
+    let auth_config = json!({
+        "apiVersion": "authorino.kuadrant.io/v1beta3", "kind": "AuthConfig", "metadata": { "name": "scene" },
+        "spec": {
+            "hosts": ["*"],
+            "metadata": sources.collect::<serde_json::Map<_, _>>(),
+            "authorization": { "not-blocked": { "patternMatching": { "patterns": [blocked] } } },
+        },
+    });
+    let policy = Rc::new(Policy::compile(auth_config.to_string().as_bytes()).unwrap());
+    let (mut session, mut progress) = Session::start(policy, request(), NOW);
+    let Progress::Pending(calls) = &progress else { panic!("{progress:?}") };
+    let asked: Vec<_> = calls.iter().map(|call| call.id).collect();
+    assert_eq!(asked.len(), 64);
+    for id in asked {
+        let answer = HttpReply { status: 200, body: b"{}".to_vec(), ..HttpReply::default() };
+        progress = session.resume(id, Ok(Reply::Http(answer)), NOW);
+    }
+    let Progress::Done(verdict) = progress else { panic!("{progress:?}") };
+    assert!(matches!(verdict.decision, Decision::Deny(reply) if reply.code == 503));
+}
+
+#[test]
 fn the_scenes_are_of_all_kinds() {
     let token = Scene { ways: vec![(0, Way::Token)], grants: Vec::new(), sources: Vec::new(), events: Vec::new() };
     assert!(play(&token).0.is_none(), "a token of an unknown key makes its rule wait");

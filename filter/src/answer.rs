@@ -58,6 +58,7 @@ pub fn in_words(error: CallError) -> String {
     match error {
         CallError::Timeout => "no answer in time".to_owned(),
         CallError::TooLong => "the answer is too long".to_owned(),
+        CallError::Overrun => "too much is waited for".to_owned(),
         CallError::Failed(why) => why,
     }
 }

@@ -67,6 +67,14 @@ struct Table {
     follow_ups: usize,
 }
 
+impl Table {
+    /// How many requests wait for their own bodies.
+    fn bodies(&self) -> usize {
+        let for_body = |waiting: &&Waiting| waiting.calls.values().any(|wait| matches!(wait.awaited, Awaited::Body(_)));
+        self.waiting.values().filter(for_body).count()
+    }
+}
+
 struct UnderWay {
     purpose: Purpose,
     /// A longer body is not read.
@@ -107,12 +115,16 @@ pub enum Awaited {
 }
 
 impl Calls {
-    /// Whether there is room for somebody more who waits.
-    fn has_room(&self, id: AskerId) -> bool {
+    /// Whether there is room for somebody more who waits. Requests that wait for their own bodies take no place from
+    /// others: it costs a client nothing not to send one.
+    fn has_room(&self, id: AskerId, question: &Question) -> bool {
         let table = self.0.borrow();
-        let waiting = match id {
-            AskerId::Request(_) => table.waiting.len().saturating_sub(table.follow_ups),
-            AskerId::FollowUp(_) => table.follow_ups,
+        let requests = table.waiting.len().saturating_sub(table.follow_ups);
+        let waiting = match (id, question) {
+            (AskerId::FollowUp(_), _) => table.follow_ups,
+            (AskerId::Request(_), _) if requests < MAX_WAITING => requests,
+            (AskerId::Request(_), Question::Body { .. }) => table.bodies(),
+            (AskerId::Request(_), _) => requests.saturating_sub(table.bodies()),
         };
         waiting < MAX_WAITING || table.waiting.contains_key(&id)
     }
@@ -252,8 +264,8 @@ impl Plugin {
     /// The answer, if it is one of these already: there is too much to wait for, or nobody to ask.
     pub fn ask(&self, asking: &Asking, call: Call, now: Timestamp) -> Result<(), CallError> {
         let Call { id, question, timeout } = call;
-        if !self.calls.has_room(asking.id) {
-            return Err(CallError::Failed("too many requests wait".to_owned()));
+        if !self.calls.has_room(asking.id, &question) {
+            return Err(CallError::Overrun);
         }
         let awaited = match question {
             Question::RefreshKeys(document) => Awaited::Document(document),
@@ -276,7 +288,7 @@ impl Plugin {
             return Ok(token);
         }
         if self.calls.is_full() {
-            return Err(CallError::Failed("too many calls are under way".to_owned()));
+            return Err(CallError::Overrun);
         }
         let token = dispatch::send(&request, timeout).map_err(CallError::Failed)?;
         let purpose = Purpose::Question { share: request.share, waiting: BTreeSet::new() };

@@ -15,6 +15,7 @@ use crate::error::StepError;
 use crate::remote::{DocumentId, KeySet, Location, Source, Wanted};
 use crate::session::Cx;
 use crate::token::{Proof, Signer, Token};
+use crate::url::shown;
 
 /// Default of `timeout`, and what 0 means: Envoy would wait for ever.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -59,7 +60,7 @@ impl Jwt {
             }
         };
         let key_set = compiler.shared.remote.add(Source { location, ttl, timeout }).unwrap_or_else(|reason| {
-            compiler.at(field, |compiler| compiler.problem(format!("`{url}` {reason}")));
+            compiler.at(field, |compiler| compiler.problem(format!("`{}` {reason}", shown(&url))));
             DocumentId(u32::MAX)
         });
         Self {
@@ -139,6 +140,7 @@ impl Jwt {
             Ok(()) => Err(unsigned().because(unknown)),
             Err(CallError::Timeout) => Err(no_refresh("no answer in time")),
             Err(CallError::Failed(why)) => Err(no_refresh(&why)),
+            Err(CallError::Overrun) => Err(StepError::unavailable("too much is waited for")),
             Err(CallError::TooLong) => Err(no_refresh("the answer is too long")),
         }
     }
@@ -146,7 +148,9 @@ impl Jwt {
     fn keys(&self, cx: &Cx) -> Result<Rc<KeySet>, StepError> {
         let documents = cx.policy.remote_documents();
         documents.key_set(self.key_set).ok_or_else(|| {
-            let error = StepError::unavailable(format!("the keys of issuer `{}` are not available yet", self.source));
+            // The query of a key set's URL may have secrets.
+            let source = self.source.split('?').next().unwrap_or_default();
+            let error = StepError::unavailable(format!("the keys of issuer `{source}` are not available yet"));
             match documents.status(self.key_set).and_then(|status| status.failure) {
                 Some(failure) => error.because(failure),
                 None => error.because("the first fetch is not done"),

@@ -329,9 +329,10 @@ impl Refresh {
         let (what, name) = match &self.source.location {
             Location::Issuer(name) | Location::Jwks(name) => ("keys", name.as_str()),
             Location::Uma(name) => ("UMA configuration", name.as_str()),
-            // Its query may have secrets.
-            Location::Rego(place) => ("policy", place.url.split('?').next().unwrap_or_default()),
+            Location::Rego(place) => ("policy", place.url.as_str()),
         };
+        // The query may have secrets.
+        let name = name.split('?').next().unwrap_or_default();
         Status {
             what,
             name: name.to_owned(),

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use sidegate_config::{CacheSpec, SigningAlgorithm, SigningKeyRef, WristbandSpec};
 
+use crate::cache;
 use crate::compile::Compiler;
 use crate::crypto::{Algorithm, PublicKey, SigningKey};
 use crate::error::StepError;
@@ -71,7 +72,7 @@ impl Wristband {
     /// Says if tokens would be kept for longer than they hold.
     pub(super) fn check_cache(&self, cache: &CacheSpec, compiler: &mut Compiler<'_>) {
         let expires_otherwise = self.claims.iter().any(|(name, _)| name == "exp");
-        if !expires_otherwise && u64::try_from(cache.ttl).is_ok_and(|ttl| ttl > self.duration) {
+        if !expires_otherwise && cache::ttl(cache).is_some_and(|ttl| ttl.as_secs() > self.duration) {
             let message = format!("is more than `tokenDuration`, {} seconds: tokens would be expired", self.duration);
             compiler.at("cache", |compiler| compiler.at("ttl", |compiler| compiler.problem(message)));
         }

@@ -263,7 +263,7 @@ fn what_waits_is_bounded() {
         bench.ask(&request_of(number), 0, shared(1)).unwrap();
     }
     let refused = bench.ask(&request_of(many), 0, shared(1));
-    assert!(matches!(&refused, Err(CallError::Failed(why)) if why.contains("too many")), "{refused:?}");
+    assert_eq!(refused, Err(CallError::Overrun));
     bench.ask(&request_of(0), 1, shared(1)).expect("who waits already may ask for more");
     for number in 0..many {
         bench.ask(&follow_up_of(number), 0, shared(1)).expect("follow-ups have room of their own");
@@ -273,6 +273,21 @@ fn what_waits_is_bounded() {
     bench.answer(0, &[OK, FROM_A_SERVER], "", &[]);
     assert_eq!(bench.plugin.calls.counts(), QUIET);
     bench.ask(&request_of(many), 0, shared(1)).expect("there is room again");
+}
+
+#[test]
+fn requests_that_wait_for_their_bodies_take_no_place_from_others() {
+    let bench = Bench::new();
+    let request_of = |number| bench.probe_as(AskerId::Request(number)).1;
+    let many = u32::try_from(MAX_WAITING).unwrap();
+    for number in 0..many {
+        bench.ask(&request_of(number), 0, Question::Body { max_bytes: 10 }).unwrap();
+    }
+    assert_eq!(bench.ask(&request_of(many), 0, Question::Body { max_bytes: 10 }), Err(CallError::Overrun));
+    for number in many..2 * many {
+        bench.ask(&request_of(number), 0, shared(1)).unwrap();
+    }
+    assert_eq!(bench.ask(&request_of(2 * many), 0, shared(1)), Err(CallError::Overrun));
 }
 
 #[test]
