@@ -11,7 +11,7 @@ pub struct Settings {
     /// Which Envoy cluster carries calls to which server.
     #[serde(default)]
     pub upstreams: Vec<Upstream>,
-    /// The workload that this proxy stands for. Default: what Envoy's node metadata says.
+    /// The workload that this proxy stands for. Not used yet; for east-west policies.
     pub workload: Option<Workload>,
     /// Choices that hold for all documents.
     #[serde(default)]
