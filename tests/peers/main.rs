@@ -2,7 +2,7 @@
 //! sets. Each server runs while its own cases do.
 //!
 //! A new case goes into the `ALL` of its server's file; a new server is a file with a `suite`, a row in [`PEERS`], and its
-//! installation in `build.sh`.
+//! installation in `tests/peers/install.sh`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
