@@ -137,11 +137,9 @@ impl World {
 
     fn run(&mut self, entry: &Entry) -> Result<(), String> {
         let decided = self.decide(entry);
-        if decided.is_err() {
-            // It may be about to end.
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        if self.authorino.is_running() {
+        // Envoy says 500 of an Authorino that does not answer: it is about to end.
+        let patience = if decided.as_ref().is_err_and(|report| report.contains("500")) { 5000 } else { 0 };
+        if !self.authorino.ends_within(Duration::from_millis(patience)) {
             return decided;
         }
         let last_words = self.authorino.last_words();

@@ -69,9 +69,16 @@ impl Server {
         Ok(server)
     }
 
-    /// Whether it still runs.
-    pub fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+    /// Whether it has ended, or does so in a while.
+    pub fn ends_within(&mut self, patience: Duration) -> bool {
+        let end = Instant::now() + patience;
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if Instant::now() >= end {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        true
     }
 
     /// The end of its log.
