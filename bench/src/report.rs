@@ -148,7 +148,8 @@ fn results(measured: &[Measured], starts: &[Start], accepting: &Spread, direct: 
 #[must_use]
 pub fn accepted(seconds: &Spread) -> String {
     format!(
-        "A running Envoy is given 1,000 AuthConfigs: {seconds:.3} s of CPU for each VM, with all that Envoy does meanwhile.\n"
+        "A running Envoy with one worker is given 1,000 AuthConfigs: {seconds:.3} s of CPU, of all its VMs together and with all \
+         that Envoy does meanwhile.\n"
     )
 }
 

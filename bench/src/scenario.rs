@@ -127,7 +127,8 @@ fn host(number: usize) -> String {
 }
 
 /// Steps through hosts and keys so that neighbours are far apart.
-fn hosts_and_keys(hosts: usize, keys: usize) -> Vec<(String, String)> {
+#[must_use]
+pub fn hosts_and_keys(hosts: usize, keys: usize) -> Vec<(String, String)> {
     let far = |index: usize, count: usize| index * 7919 % count;
     (0..hosts.max(keys)).map(|index| (host(far(index, hosts)), key(far(index, keys)))).collect()
 }
