@@ -199,15 +199,18 @@ build_modules() {
 }
 
 # build_module MODULE PACKAGE ARGUMENT…: only as a cdylib, since cargo does no link-time optimisation of a library that is an
-# rlib as well. Asked of the linker, since the profile's `strip` leaves the section `name` there.
+# rlib as well. Each module has a folder of its own: cargo names a cdylib without regard to features, so in one folder each
+# would have the other one built anew. The linker strips, since the profile's `strip` leaves the section `name` there.
 build_module() {
   local module=$1 package=$2
   shift 2
-  local build=(wasm_cargo rustc --package "$package" --lib --crate-type cdylib --release "$@" -- -Clink-arg=--strip-all)
+  local -r folder=$TARGET/wasm-$toolchain/$(basename "$module" .wasm)
+  local build=(wasm_cargo rustc --target-dir "$folder" --package "$package" --lib --crate-type cdylib --release "$@"
+    -- -Clink-arg=--strip-all)
   say "building ${module#"$PWD"/} with the Rust of $toolchain"
   patiently "building ${module##*/}" "${build[@]}"
   mkdir -p "${module%/*}"
-  local built=$TARGET/wasm-$toolchain/wasm32-wasip1/release/${package//-/_}.wasm
+  local built=$folder/wasm32-wasip1/release/${package//-/_}.wasm
   cmp --silent "$built" "$module" || cp "$built" "$module"
 }
 
