@@ -39,12 +39,12 @@ pub fn policy(text: &str, version: RegoVersion, asked: Asked) -> Result<Policy, 
         source.push('\n');
     }
     let allow = format!("{PACKAGE}.allow");
-    let compiled = Compiled::new(&[&source], &Value::new_object(), &allow, version);
-    // Told first, for what regorus makes of such a call can be hard to understand.
+    // First, for what regorus makes of such texts can be hard to understand, and may take long.
     let mistakes = scan::check(text);
     if !mistakes.is_empty() {
         return Err(mistakes);
     }
+    let compiled = Compiled::new(&[&source], &Value::new_object(), &allow, version);
     let moved = |mistake: Mistake| vec![Mistake { line: mistake.line.saturating_sub(shift), ..mistake }];
     let compiled = compiled.map_err(moved)?;
     let mut paths: Vec<String> = vec![allow.clone()];
@@ -60,12 +60,11 @@ pub fn policy(text: &str, version: RegoVersion, asked: Asked) -> Result<Policy, 
 
 /// Modules, of which one rule is asked for.
 pub fn modules(modules: &[&str], data: Value, rule: &str, version: RegoVersion) -> Result<Policy, Vec<Mistake>> {
-    let compiled = Compiled::new(modules, &data, rule, version);
     let mistakes: Vec<_> = modules.iter().flat_map(|text| scan::check(text)).collect();
     if !mistakes.is_empty() {
         return Err(mistakes);
     }
-    compiled
+    Compiled::new(modules, &data, rule, version)
         .and_then(|compiled| compiled.program(&[rule.to_owned()], &BTreeSet::new(), data))
         .map_err(|mistake| vec![mistake])
 }

@@ -18,6 +18,7 @@ mod compile;
 mod fuel;
 mod machine;
 mod scan;
+mod shape;
 mod value;
 
 pub use machine::Fault;

@@ -2,6 +2,7 @@
 
 use super::Mistake;
 use super::builtins::refused;
+use super::shape::Shape;
 
 /// Digits that a number may have.
 const DIGITS: usize = 300;
@@ -9,28 +10,38 @@ const DIGITS: usize = 300;
 const EXPONENT: u32 = 400;
 
 /// A word of a policy and where it begins.
-struct Word<'a> {
-    kind: Kind,
-    text: &'a str,
+pub struct Word<'a> {
+    /// What it is.
+    pub kind: Kind,
+    /// Itself; of a text what is between the quotes.
+    pub text: &'a str,
+    /// What stands right after it.
+    pub rest: &'a str,
     line: u32,
     column: u32,
-    /// What stands right after it.
-    rest: &'a str,
 }
 
-#[derive(PartialEq, Eq)]
-enum Kind {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
     /// Names with dots between: `input.request.body`.
     Path,
     /// The inside of a text literal.
     Text,
     Number,
+    /// A bracket, an operator, a separator, or the end of a line.
+    Sign,
 }
 
 /// What is asked for that is not to be had.
 pub fn check(text: &str) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
-    for Word { kind, text, line, column, rest } in words(text) {
+    let mut shape = Shape::default();
+    for word in words(text) {
+        let Word { kind, text, line, column, rest } = word;
+        if let Err(what) = shape.take(&word) {
+            mistakes.push(Mistake { line, column, what: what.to_owned() });
+            break;
+        }
         let mut problem = |what: String| mistakes.push(Mistake { line, column, what });
         match kind {
             Kind::Path if rest.trim_start().starts_with('(') => {
@@ -46,7 +57,7 @@ pub fn check(text: &str) -> Vec<Mistake> {
                     problem("the number is too large".to_owned());
                 }
             }
-            Kind::Path | Kind::Text => {}
+            Kind::Path | Kind::Text | Kind::Sign => {}
         }
     }
     mistakes
@@ -57,7 +68,7 @@ pub fn reads_body(text: &str) -> bool {
     let is_body = |name: &str| matches!(name, "body" | "raw_body");
     words(text).any(|word| match word.kind {
         Kind::Text => is_body(word.text),
-        Kind::Number => false,
+        Kind::Number | Kind::Sign => false,
         Kind::Path => {
             let mut names = word.text.split('.');
             let root = names.next().unwrap_or_default();
@@ -133,6 +144,7 @@ fn words(text: &str) -> impl Iterator<Item = Word<'_>> {
                     let end = end.unwrap_or(rest.len());
                     (end, Some((Kind::Number, rest.get(..end))))
                 }
+                '\n' | '!'..='~' => (1, Some((Kind::Sign, rest.get(..1)))),
                 other => (other.len_utf8(), None),
             };
             let (taken, after) = rest.split_at_checked(length).unwrap_or((rest, ""));
@@ -142,7 +154,7 @@ fn words(text: &str) -> impl Iterator<Item = Word<'_>> {
             }
             rest = after;
             if let Some((kind, text)) = word {
-                return Some(Word { kind, text: text.unwrap_or_default(), line: at_line, column: at_column, rest });
+                return Some(Word { kind, text: text.unwrap_or_default(), rest, line: at_line, column: at_column });
             }
         }
     })

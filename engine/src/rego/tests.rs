@@ -296,3 +296,45 @@ fn two_values_are_a_failure_and_not_undefined() {
         assert_eq!(allow(text, json!({"a": true})), Ok(json!(true)), "{text}");
     }
 }
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
+fn texts_that_are_deep_or_long_hold_nobody_and_overflow_no_stack() {
+    let many = |text: &str, n: usize| text.repeat(n);
+    for n in [10, 14, 15, 16, 30, 60, 100, 120, 130, 1_000, 20_000] {
+        for text in [
+            format!("allow if {}1{}", many("(", n), many(")", n)),
+            format!("allow if {}1{}", many("[", n), many("]", n)),
+            format!("allow if {}1{}", many("{\"a\": ", n), many("}", n)),
+            format!("allow if {}1{}", many("{1 | ", n), many("}", n)),
+            format!("allow if {}1{}", many("count([x | x := ", n), many("])", n)),
+            format!("allow if 1{} > 0", many(" + 1", n)),
+            format!("allow if (1{}) > 0", many("\n+ 1", n)),
+            format!("allow if (1{}) > 0", many(" +\n1", n)),
+            format!("allow if f(1, 2){} > 0\nf(x, y) := x", many(" + f(1, 2)", n)),
+            format!("allow if 1{}", many(" == 1", n)),
+            format!("allow if x{}\nx := {{1}}", many(" | x", n)),
+            format!("allow if input{}", many(".a", n)),
+            format!("allow if input{}", many("[0]", n)),
+            format!("allow if {}1{}", many("input[", n), many("]", n)),
+            format!("allow if {}true", many("not ", n)),
+            format!("allow if {{ {} }}", many("1; ", n)),
+            format!("allow if false{}", many(" else if false", n)),
+            format!("allow if false{}", many(" else := 1 if false", n)),
+            format!("allow if {}1", many("-", n)),
+            format!("a{} := 1", many(".a", n)),
+            format!("allow if {{ {}true{} }}", many("every x in [1] { ", n), many(" }", n)),
+            format!("allow if {{ {}true }}", many("some x in [1]; ", n)),
+            format!("allow if 1 in {}[1]", many("[1] in ", n)),
+        ] {
+            let start = Instant::now();
+            let policy = Policy::compile(&text, RegoVersion::V1, Asked::Allow);
+            drop(policy.map(|policy| policy.allow(&Value::new_object(), Timestamp::default())));
+            let most = if cfg!(debug_assertions) { 20 } else { 2 };
+            let what = text.chars().take(40).collect::<String>();
+            assert!(start.elapsed() < Duration::from_secs(most), "{n} times: {what}");
+        }
+    }
+    let list = format!("x := [{}1]", "1, ".repeat(20_000));
+    assert!(Policy::compile(&list, RegoVersion::V1, Asked::Allow).is_ok());
+}
