@@ -50,7 +50,7 @@ pub fn end(id: u32) {
         stream.gone();
     }
     if let Some(plugin) = plugin {
-        plugin.calls.clear();
+        plugin.end();
     }
 }
 

@@ -43,7 +43,7 @@ impl Follower {
 
     fn end(&self, steps: &[StepRecord]) {
         self.plugin.calls.forget(self.id);
-        observe::follow_up(&self.plugin.metrics, &self.auth_config, steps);
+        observe::follow_up(&self.plugin, &self.auth_config, steps);
     }
 }
 

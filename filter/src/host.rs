@@ -3,6 +3,7 @@
 //! The other way, what Envoy asks of the filter, is `exports.rs`.
 #![expect(unsafe_code, reason = "the ABI is C functions that take and give pointers")]
 
+use std::cell::Cell;
 use std::ptr::null_mut;
 use std::time::Duration;
 
@@ -66,6 +67,11 @@ pub enum MetricKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metric(u32);
 
+thread_local! {
+    /// The least level of which log lines are written; all until it was seen.
+    static LOG_LEVEL: Cell<u32> = const { Cell::new(0) };
+}
+
 const REQUEST_HEADERS: u32 = 0;
 const CALL_RESPONSE_HEADERS: u32 = 6;
 const CALL_RESPONSE_TRAILERS: u32 = 7;
@@ -84,12 +90,19 @@ pub fn log(level: Level, message: &str) {
     }
 }
 
-/// Whether log lines of this level are written, so that others need not be worded.
+/// Whether log lines of this level are written, as far as was seen, so that others need not be worded.
 #[must_use]
 pub fn logs(level: Level) -> bool {
+    LOG_LEVEL.get() <= level as u32
+}
+
+/// Sees which log lines are written: an operator may change it at any time, and a request shall not pay for asking.
+pub fn look_at_log_level() {
     let mut current = 0;
     // SAFETY: `current` outlives the call.
-    done(unsafe { proxy_get_log_level(&raw mut current) }).is_ok_and(|()| current <= level as u32)
+    if done(unsafe { proxy_get_log_level(&raw mut current) }).is_ok() {
+        LOG_LEVEL.set(current);
+    }
 }
 
 /// The time.

@@ -224,7 +224,7 @@ impl Stream {
         {
             return self.fail(&format!("the verdict cannot be carried out: {}", error.name()));
         }
-        observe::verdict(&self.plugin.metrics, &session.request().headers, &verdict, session.began());
+        observe::verdict(&self.plugin, &session.request().headers, &verdict, now.since(session.began()));
         match verdict.decision {
             Decision::Allow(_) => self.settle(Phase::Allowed),
             Decision::Deny(reply) => self.answer(&observe::details(verdict.auth_config.as_deref(), &reply), &reply),
@@ -242,7 +242,7 @@ impl Stream {
         let status = DenialStatus::Unavailable;
         let (headers, body) = (Vec::new(), String::new());
         let reply = LocalReply { status, code: status.code(), headers, body, rule: None, reason: why.to_owned() };
-        observe::failure(&self.plugin.metrics, &reply);
+        observe::failure(&self.plugin, &reply);
         self.answer("sidegate_unavailable{host}", &reply);
     }
 

@@ -98,12 +98,14 @@ impl Plugin {
                 }
                 give_lease_back(&lease_key(loaded, id));
                 self.metrics.keys_fetched(true);
+                self.tell_soon();
                 note(documents, id, "fetched");
                 self.wake_for(id, &Ok(Reply::KeysRefreshed));
             }
             Fetched::Failed(why) => {
                 give_lease_back(&lease_key(loaded, id));
                 self.metrics.keys_fetched(false);
+                self.tell_soon();
                 if let Some(Status { what, name, .. }) = documents.status(id) {
                     host::log(Level::Error, &format!("the {what} of `{name}` cannot be fetched: {why}"));
                 }

@@ -26,6 +26,7 @@ mod follow_up;
 mod host;
 mod http;
 mod keys;
+mod metrics;
 mod observe;
 mod plugin;
 #[cfg(feature = "wristband")]

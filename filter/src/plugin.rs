@@ -8,7 +8,7 @@ use sidegate_engine::{Policy, Problem, Timestamp};
 
 use crate::calls::Calls;
 use crate::host::{self, HostError, Level};
-use crate::observe::Metrics;
+use crate::metrics::Metrics;
 #[cfg(feature = "wristband")]
 use crate::sign::HostSigner;
 use crate::snapshot;
@@ -16,6 +16,9 @@ use crate::verify::HostVerifier;
 
 /// Shortest and longest time to the next tick.
 const TICKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_secs(60));
+
+/// How long Envoy may not know yet what was counted.
+const TELL: Duration = Duration::from_secs(1);
 
 /// What a root context and its streams share.
 #[derive(Default)]
@@ -29,6 +32,8 @@ pub struct Plugin {
     loaded: RefCell<Option<Rc<Loaded>>>,
     follow_ups: Cell<u32>,
     tick: Cell<Tick>,
+    tell: Cell<Option<Timestamp>>,
+    ended: Cell<bool>,
 }
 
 /// When the next tick comes.
@@ -82,17 +87,41 @@ impl Plugin {
         self.follow_ups.replace(self.follow_ups.get().wrapping_add(1))
     }
 
-    /// The tick has come: looks after all documents, and all that wait.
+    /// The tick has come: tells what was counted, and looks after all documents and all that wait.
     pub fn tick(&self) {
+        host::look_at_log_level();
+        self.tell.take();
+        self.metrics.tell();
         let Ok(now) = host::now() else { return };
         self.refresh_documents(now);
         self.expire_calls(now);
         self.schedule(now);
     }
 
+    /// Has Envoy told what was counted, at a tick before long.
+    pub fn tell_soon(&self) {
+        if self.ended.get() {
+            self.metrics.tell();
+        } else if self.tell.get().is_none()
+            && self.metrics.has_news()
+            && let Ok(now) = host::now()
+        {
+            let at = now.after(TELL);
+            self.tell.set(Some(at));
+            self.tick_by(at, now);
+        }
+    }
+
+    /// It ends: nobody is waited for any more, no tick comes, and what was counted is told.
+    pub fn end(&self) {
+        self.ended.set(true);
+        self.calls.clear();
+        self.metrics.tell();
+    }
+
     /// Has the next tick come when there is something to do.
     pub fn schedule(&self, now: Timestamp) {
-        match self.next_due().into_iter().chain(self.calls.next_deadline()).min() {
+        match self.next_due().into_iter().chain(self.calls.next_deadline()).chain(self.tell.get()).min() {
             Some(at) => self.tick_at(at, now),
             None => self.set_tick(Tick::default()),
         }
@@ -124,6 +153,7 @@ impl Plugin {
     /// # Errors
     /// What is wrong with it; what was in force stays so.
     fn configure(&self, configuration: &[u8]) -> Result<(), Vec<Problem>> {
+        host::look_at_log_level();
         let verifier = HostVerifier::probe();
         let policy = Policy::compile(configuration)?;
         #[cfg(feature = "wristband")]

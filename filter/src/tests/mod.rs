@@ -226,6 +226,7 @@ fn bytes_that_are_no_text_and_no_headers_do_no_harm() {
         assert_eq!(reply(id), (503, "sidegate_unavailable{host}".to_owned()));
         assert_stopped(&vm, id);
     }
+    vm.tick(1000);
     assert_eq!(metric("sidegate_failed_total.class.host"), 4);
 }
 
@@ -276,22 +277,31 @@ fn metrics_have_names_from_the_configuration_alone() {
     vm.request(&[(":authority", "api.example.com"), KEY]);
     vm.request(&[(":authority", "api.example.com")]);
     vm.request(&[(":authority", "made-up-by-a-client")]);
+    assert!(host(|host| !host.metrics.contains_key("auth_server_response_status.status.OK")), "a request pays for no telling");
+    assert_eq!(host(|host| host.tick), 1000);
+    vm.tick(1000);
+    assert_eq!(host(|host| host.tick), 0, "there is nothing more to tell");
     let labels = ".namespace.default.authconfig.api%2Ev1";
     assert_eq!(metric("auth_server_response_status.status.OK"), 2);
     assert_eq!(metric("auth_server_response_status.status.NOT_FOUND"), 1);
     assert_eq!(metric(&format!("auth_server_authconfig_total{labels}")), 3);
-    assert!(host(|host| host.metrics.contains_key(&format!("auth_server_authconfig_duration_microseconds{labels}"))));
+    let duration = format!("auth_server_authconfig_duration_microseconds{labels}");
+    assert!(host(|host| !host.metrics.contains_key(&duration)), "nobody waited");
     assert_eq!(metric(&format!("auth_server_authconfig_response_status{labels}.status.UNAUTHENTICATED")), 1);
     let rule = format!("{labels}.evaluator_type.IDENTITY_APIKEY.evaluator_name.friends");
     assert_eq!(metric(&format!("auth_server_evaluator_total{rule}")), 3);
     assert_eq!(metric(&format!("auth_server_evaluator_denied{rule}")), 1);
     assert!(host(|host| host.metrics.keys().all(|name| !name.contains("made"))));
+    vm.request(&[(":authority", "api.example.com"), KEY]);
+    vm.end();
+    assert_eq!(metric("auth_server_response_status.status.OK"), 3, "what is over has been told");
 }
 
 #[test]
 fn the_debug_log_tells_the_steps_and_no_secret() {
     let vm = Vm::start(&keys()).unwrap();
     host(|host| host.debug = true);
+    vm.tick(1000);
     vm.request(&[(":authority", "api.example.com"), KEY, ("x-request-id", "id-1\n[error] forged")]);
     vm.request(&[(":authority", "api.example.com"), ("authorization", "Bearer wrong-key"), (":path", "/?key=s3cret")]);
     let logs = host(|host| host.logs.iter().map(|(_, line)| line.clone()).collect::<Vec<_>>());
@@ -324,7 +334,8 @@ fn a_request_waits_for_keys_and_passes_when_they_come() {
     assert_eq!(stream(id, |stream| (stream.resumed, stream.replies.len())), (1, 0));
     assert_eq!(header(id, "x-user"), ["alice"]);
     assert_eq!([vm.body(id, false), vm.trailers(id)], [CONTINUE; 2]);
-    assert!(host(|host| host.tick) > 1000, "nobody waits");
+    vm.tick(1000);
+    assert!(host(|host| host.tick) > 1000, "nobody waits, and all is told");
 }
 
 #[test]
@@ -353,6 +364,7 @@ fn failed_fetches_deny_and_say_why() {
         vm.answer(0, status, body);
         assert_eq!(errors().len(), 1, "{status:?}");
         assert!(errors()[0].contains("https://idp.example.com/keys"), "{:?}", errors());
+        vm.tick(1000);
         assert_eq!(metric("sidegate_keys_fetch_total.result.failed"), 1);
         let (id, action) = bearer(&vm);
         assert_eq!(action, PAUSE);
