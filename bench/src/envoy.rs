@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -122,9 +122,24 @@ impl Envoy {
         Duration::from_nanos(spent.sum())
     }
 
+    /// Has all of its threads run on one processor.
+    ///
+    /// # Errors
+    /// There is no `taskset`, or no such processor.
+    pub fn pin(&self, processor: &str) -> Result<(), String> {
+        let pinned =
+            Command::new("taskset").args(["--all-tasks", "--cpu-list", "--pid", processor, &self.id()]).output();
+        let output = pinned.map_err(|error| format!("taskset: {error}"))?;
+        let words = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() { Ok(()) } else { Err(format!("taskset: {words}")) }
+    }
+
     fn process(&self, file: &str) -> PathBuf {
-        let id = fs::read_to_string(self.folder.path().join("pid")).unwrap_or_default();
-        Path::new("/proc").join(id.trim()).join(file)
+        Path::new("/proc").join(self.id()).join(file)
+    }
+
+    fn id(&self) -> String {
+        fs::read_to_string(self.folder.path().join("pid")).unwrap_or_default().trim().to_owned()
     }
 
     /// Memory that it holds (`proc_pid_status(5)`), in MB.

@@ -7,6 +7,12 @@ use std::time::Duration;
 
 use crate::envoy::Envoy;
 
+/// Where the load is made and answered.
+pub const LOAD_PROCESSOR: &str = "0";
+
+/// Where the filters are measured.
+pub const MEASURED_PROCESSOR: &str = "1";
+
 /// What one run of load showed.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
@@ -28,7 +34,8 @@ pub fn run(envoy: &Envoy, token: &str, requests: &[(String, String)], time: Dura
     let script = envoy.folder().join("load.lua");
     fs::write(&script, lua(token, requests)).map_err(|error| error.to_string())?;
     let before = envoy.cpu();
-    let output = Command::new("wrk")
+    let output = Command::new("taskset")
+        .args(["--cpu-list", LOAD_PROCESSOR, "wrk"])
         .args(["--threads", "1", "--connections", "16", "--duration"])
         .arg(format!("{}s", time.as_secs().max(1)))
         .arg("--script")

@@ -51,7 +51,7 @@ impl Settings {
         };
         let program = variable("ENVOY")?.into();
         let mut settings =
-            Self { program, modules, rounds: 5, time: Duration::from_secs(4), direct: false, only: Vec::new() };
+            Self { program, modules, rounds: 20, time: Duration::from_secs(1), direct: false, only: Vec::new() };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             let mut number =
@@ -72,10 +72,11 @@ fn run() -> Result<(), String> {
     let mut scenarios = scenario::all(&settings.modules)?;
     scenarios.retain(|scenario| settings.only.is_empty() || settings.only.iter().any(|name| name == scenario.name));
     let upstream = Envoy::start(&settings.program, answers()?, &[], None)?;
+    upstream.pin(load::LOAD_PROCESSOR)?;
     let measured = load_all(&settings, &scenarios, upstream.address)?;
     if !settings.only.is_empty() {
         if !measured.is_empty() {
-            print!("{}", report::table(&measured));
+            print!("{}\n{}", report::table(&measured), report::aims(&measured));
         }
         if settings.only.iter().any(|name| name == ACCEPTING) {
             print!("{}", report::accepted(&accepting(&settings, upstream.address)?));
@@ -97,7 +98,9 @@ fn load_all(settings: &Settings, scenarios: &[Scenario], upstream: SocketAddr) -
     let mut envoys = Vec::new();
     for scenario in scenarios {
         eprintln!("starting Envoy with {}", scenario.title);
-        envoys.push(Envoy::start(&settings.program, routes.clone(), &scenario.filters, Some(upstream))?);
+        let envoy = Envoy::start(&settings.program, routes.clone(), &scenario.filters, Some(upstream))?;
+        envoy.pin(load::MEASURED_PROCESSOR)?;
+        envoys.push(envoy);
     }
     let token = scenario::bearer()?;
     for (scenario, envoy) in scenarios.iter().zip(&envoys) {

@@ -9,12 +9,12 @@ use std::path::Path;
 use crate::load::Sample;
 use crate::scenario::Scenario;
 
-/// Median, least and greatest of some numbers.
+/// Median and quartiles of some numbers.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Spread {
     median: f64,
-    least: f64,
-    greatest: f64,
+    lower: f64,
+    upper: f64,
 }
 
 /// What the rounds showed of one scenario.
@@ -28,6 +28,7 @@ pub struct Measured {
     p99: Spread,
     /// CPU for each request as a multiple of another scenario's in the same round.
     ratios: BTreeMap<&'static str, Spread>,
+    samples: Vec<Sample>,
 }
 
 /// What it takes to start Envoy with a module.
@@ -54,14 +55,15 @@ impl Spread {
         let mut sorted: Vec<f64> = numbers.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
         let at = |index: usize| sorted.get(index).copied().unwrap_or_default();
-        Self { median: at(sorted.len() / 2), least: at(0), greatest: at(sorted.len().saturating_sub(1)) }
+        let last = sorted.len().saturating_sub(1);
+        Self { median: at(last / 2), lower: at(last / 4), upper: at(last * 3 / 4) }
     }
 }
 
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(0);
-        write!(f, "{:.digits$} ({:.digits$}–{:.digits$})", self.median, self.least, self.greatest)
+        write!(f, "{:.digits$} ({:.digits$}–{:.digits$})", self.median, self.lower, self.upper)
     }
 }
 
@@ -85,6 +87,7 @@ pub fn measured(scenarios: &[Scenario], samples: &BTreeMap<&str, Vec<Sample>>) -
                 .filter(|(base, _)| !of(base).is_empty())
                 .map(|(base, _)| (base, ratio(base)))
                 .collect(),
+            samples: of(name).clone(),
         }
     };
     scenarios.iter().map(one).collect()
@@ -130,11 +133,8 @@ const END: &str = "<!-- end -->";
 
 fn results(measured: &[Measured], starts: &[Start], accepting: &Spread, direct: bool) -> String {
     let upstream = if direct { "Envoy answers by itself" } else { "another Envoy is the upstream" };
-    let rate = |name: &str| measured.iter().find(|measured| measured.name == name).map(|measured| measured.rate.median);
-    let mut text = format!("\nMedian (least–greatest) of the rounds; {upstream}.\n\n{}", table(measured));
-    if let Some((jwt, native)) = rate("jwt").zip(rate("native")) {
-        let _ = writeln!(text, "\nRequests a second, (b) to native without cache: {:.2}.", jwt / native);
-    }
+    let mut text = format!("\nMedian (lower–upper quartile) of the rounds; {upstream}.\n\n{}", table(measured));
+    let _ = write!(text, "\n{}", aims(measured));
     text.push_str("\n| Envoy's start with | size, bytes | CPU until ready, s | time until ready, s | memory, MB |\n");
     text.push_str("| --- | --- | --- | --- | --- |\n");
     for Start { title, bytes, cpu, wall, memory } in starts {
@@ -142,6 +142,37 @@ fn results(measured: &[Measured], starts: &[Start], accepting: &Spread, direct: 
     }
     text.push('\n');
     text + &accepted(accepting)
+}
+
+/// What is aimed at, and whether it is reached.
+#[must_use]
+pub fn aims(measured: &[Measured]) -> String {
+    let find = |name: &str| measured.iter().find(|measured| measured.name == name);
+    let mut text = String::new();
+    let mut say = |what: &str, shown: String, reached: bool| {
+        let _ = writeln!(text, "- {what}: {shown}: {}.", if reached { "reached" } else { "missed" });
+    };
+    for (name, letter) in [("api-key", "a"), ("jwt", "b")] {
+        if let Some(ratio) = find(name).and_then(|measured| measured.ratios.get("empty")) {
+            say(
+                &format!("({letter}) within 1.25 times the empty filter's CPU"),
+                format!("{ratio:.2}"),
+                ratio.median <= 1.25,
+            );
+        }
+    }
+    if let Some((jwt, native)) = find("jwt").zip(find("native")) {
+        let rates = jwt.samples.iter().zip(&native.samples).map(|(jwt, native)| jwt.rate / native.rate);
+        let ratio = Spread::of(rates);
+        say("(b) with 1.5 times native's requests a second", format!("{ratio:.2}"), ratio.median >= 1.5);
+    }
+    for (few, many) in [("keys-10", "keys-10000"), ("hosts-10", "hosts-1000")] {
+        if let Some((few, many)) = find(few).zip(find(many)) {
+            let shown = format!("{:.1} and {:.1} µs", few.cpu, many.cpu);
+            say(&format!("{} like {}", many.title, few.title), shown, many.cpu.lower <= few.cpu.upper);
+        }
+    }
+    text
 }
 
 /// What the updates of a running Envoy show.
@@ -158,13 +189,13 @@ fn plot(measured: &[Measured]) -> String {
     const ROW: f64 = 26.0;
     const LEFT: f64 = 330.0;
     const WIDTH: f64 = 400.0;
-    let most = measured.iter().map(|measured| measured.cpu.greatest).fold(1.0, f64::max);
+    let most = measured.iter().map(|measured| measured.cpu.upper).fold(1.0, f64::max);
     let x = |microseconds: f64| LEFT + microseconds / most * WIDTH;
     let height = ROW * (measured.len() as f64 + 1.0) + 10.0;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 820 {height}\" font-family=\"sans-serif\" font-size=\"13\">\n\
          <rect width=\"820\" height=\"{height}\" fill=\"#fff\"/>\n\
-         <text x=\"{LEFT}\" y=\"18\" font-weight=\"bold\">CPU for each request, µs: median, least and greatest</text>\n"
+         <text x=\"{LEFT}\" y=\"18\" font-weight=\"bold\">CPU for each request, µs: median and quartiles</text>\n"
     );
     for (index, Measured { name, title, cpu, .. }) in measured.iter().enumerate() {
         let top = ROW * (index as f64 + 1.0);
@@ -181,9 +212,9 @@ fn plot(measured: &[Measured]) -> String {
             title.replace('`', ""),
             top + 3.0,
             x(cpu.median) - LEFT,
-            x(cpu.least),
-            x(cpu.greatest),
-            x(cpu.greatest) + 6.0,
+            x(cpu.lower),
+            x(cpu.upper),
+            x(cpu.upper) + 6.0,
             cpu.median,
         );
     }

@@ -277,7 +277,10 @@ fn metrics_have_names_from_the_configuration_alone() {
     vm.request(&[(":authority", "api.example.com"), KEY]);
     vm.request(&[(":authority", "api.example.com")]);
     vm.request(&[(":authority", "made-up-by-a-client")]);
-    assert!(host(|host| !host.metrics.contains_key("auth_server_response_status.status.OK")), "a request pays for no telling");
+    assert!(
+        host(|host| !host.metrics.contains_key("auth_server_response_status.status.OK")),
+        "a request pays for no telling"
+    );
     assert_eq!(host(|host| host.tick), 1000);
     vm.tick(1000);
     assert_eq!(host(|host| host.tick), 0, "there is nothing more to tell");
