@@ -6,9 +6,8 @@ use std::rc::Rc;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use serde_json::{Value, json};
-use sidegate_engine::HttpReply;
 use sidegate_engine::remote::Fetched;
-use sidegate_engine::{Decision, Headers, Policy, Progress, Request, Session, Timestamp};
+use sidegate_engine::{Decision, Following, Headers, HttpReply, Policy, Progress, Reply, Request, Session, Timestamp};
 use sidegate_tests::case::Token;
 use sidegate_tests::{prepare, token};
 
@@ -69,6 +68,45 @@ fn rules_and_response(criterion: &mut Criterion) {
             BatchSize::SmallInput,
         );
     });
+}
+
+fn selection(criterion: &mut Criterion) {
+    for count in [1, 1000] {
+        let resources: Vec<Value> = (0..count).map(open).collect();
+        decide(criterion, &format!("selection/one of {count} hosts"), &policy(&resources, json!({})), request("none"));
+    }
+    let mut conditional = open(0);
+    conditional["spec"]["when"] = json!([{ "selector": "request.path", "operator": "matches", "value": "^/hello" }]);
+    decide(criterion, "selection/a condition", &policy(&[conditional], json!({})), request("none"));
+}
+
+/// What asks a server: all of it but the waiting.
+fn asking(criterion: &mut Criterion) {
+    let http = json!({ "http": { "url": format!("{ISSUER}/groups?user={{auth.identity.anonymous}}") } });
+    let mut metadata = open(0);
+    metadata["spec"]["metadata"] = json!({ "groups": http.clone() });
+    let metadata = policy(&[metadata], json!({}));
+    let answer =
+        || Ok(Reply::Http(HttpReply { status: 200, body: b"{\"groups\":[]}".to_vec(), ..HttpReply::default() }));
+    let decide = || {
+        let (mut session, progress) = Session::start(Rc::clone(&metadata), request("none"), now());
+        let Progress::Pending(calls) = progress else { panic!("nobody is asked: {progress:?}") };
+        session.resume(calls[0].id, answer(), now())
+    };
+    assert!(matches!(decide(), Progress::Done(verdict) if matches!(verdict.decision, Decision::Allow(_))));
+    criterion.bench_function("metadata/an answer", |bencher| bencher.iter(decide));
+
+    let mut callback = open(0);
+    callback["spec"]["callbacks"] = json!({ "audit": http });
+    let callback = policy(&[callback], json!({}));
+    let follow = || Session::start(Rc::clone(&callback), request("none"), now()).0.follow_up(now());
+    assert!(matches!(follow(), Some((_, Following::Pending(calls))) if calls.len() == 1));
+    criterion.bench_function("callbacks/a call", |bencher| bencher.iter(follow));
+}
+
+/// Lets everybody in.
+fn open(number: usize) -> Value {
+    auth_config(number, json!({ "hosts": [format!("api-{number}.bench")] }))
 }
 
 const SELECTOR: (&str, &str) = ("selector", "auth.identity.metadata.labels.group");
@@ -190,5 +228,5 @@ fn now() -> Timestamp {
     Timestamp::from_secs(u64::try_from(prepare::now()).unwrap())
 }
 
-criterion_group!(stages, documents, identity, rules_and_response);
+criterion_group!(stages, documents, selection, identity, rules_and_response, asking);
 criterion_main!(stages);

@@ -7,15 +7,16 @@ use sidegate_tests::case::{Raw, Service, ServiceReply};
 use sidegate_tests::client::Request;
 use sidegate_tests::envoy::Paths;
 use sidegate_tests::envoy::config::Listener;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::Scenario;
+use crate::traps;
 use crate::world::{self, World, johns_token, reason};
 
 pub const ALL: &[(&str, Scenario)] = &[
     ("an issuer that is down: 503, and Envoy starts all the same", down),
-    ("an issuer that is slow: 503, and requests do not wait for it", slow),
+    ("an issuer that is slow: 503, requests do not wait for it, and the fetch ends when its time is over", slow),
     ("an issuer that answers garbage: 503, until it answers well", garbage),
     ("new keys: a token of the new key passes at once, one of the old key no longer", rotation),
     ("a key that no one has is asked for once, not for each request", unknown_keys),
@@ -23,11 +24,18 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("two workers share what one fetched", two_workers),
 ];
 
+/// How long the slow issuer may take.
+const FETCH_MILLIS: u64 = 700;
+
 const NAMES: [&str; 6] = ["slow", "garbage", "rotation", "unknown", "gone", "shared"];
 
 pub fn listeners(paths: &Paths) -> Vec<Listener> {
     let names = NAMES.iter().chain(&["down"]);
-    names.map(|name| Listener::new(name, &paths.wasm, &world::jwt(&format!("http://{name}.test")))).collect()
+    let configuration = |name: &str| match name {
+        "slow" => world::jwt_within("http://slow.test", FETCH_MILLIS),
+        name => world::jwt(&format!("http://{name}.test")),
+    };
+    names.map(|name| Listener::new(name, &paths.wasm, &configuration(name))).collect()
 }
 
 pub fn services() -> BTreeMap<String, Service> {
@@ -45,7 +53,7 @@ pub fn services() -> BTreeMap<String, Service> {
 }
 
 fn issuer(name: &str) -> (String, Service) {
-    world::issuer(&format!("{name}.test"), "rsa-1", "rsa-2", if name == "gone" { 1000 } else { 0 })
+    world::issuer(&format!("{name}.test"), "rsa-1", "rsa-2", 0)
 }
 
 fn unavailable(world: &World, listener: &str) {
@@ -63,6 +71,13 @@ fn down(world: &World) {
 
 fn slow(world: &World) {
     unavailable(world, "slow");
+    let end = Instant::now() + Duration::from_secs(10);
+    let ended =
+        |line: &str| line.contains("`http://slow.test`") && line.contains("cannot be fetched: no answer in time");
+    while !world.envoy.log().lines().any(ended) {
+        assert!(Instant::now() < end, "the fetch does not end");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 fn garbage(world: &World) {
@@ -95,17 +110,27 @@ fn unknown_keys(world: &World) {
 }
 
 fn gone(world: &World) {
-    world.wait_for_keys("gone");
-    world.services.request(["gone.test".to_owned()].iter(), 2);
+    let asked = traps::hold(world, "gone");
     world.block_on(async {
+        let mut streams = Vec::new();
         for _ in 0..10 {
             let mut stream = TcpStream::connect(world.address("gone")).await.expect("Envoy listens");
             let bearer = format!("Bearer {}", johns_token("rsa-2"));
             let request = Request::new("GET", "/keys/gone", "api.test").header("authorization", bearer).open();
             stream.write_all(&request).await.expect("the request is sent");
-            tokio::time::sleep(Duration::from_millis(30)).await;
+            streams.push(stream);
         }
+        // The issuer is asked, and does not answer until all of them have left.
+        traps::paused(world, "gone", asked).await;
+        let mut byte = [0; 1];
+        for stream in &mut streams {
+            let answered = tokio::time::timeout(Duration::from_millis(20), stream.read(&mut byte)).await;
+            assert!(answered.is_err(), "a request was not paused: {answered:?}");
+        }
+        drop(streams);
+        tokio::time::sleep(Duration::from_millis(200)).await;
     });
+    world.services.hold("gone.test", false);
     world.until(200, || world.with_token("gone", "/keys/after", &johns_token("rsa-2")));
     assert!(!world.upstream.saw("/keys/gone"), "a request went on without its client");
 }

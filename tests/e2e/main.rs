@@ -14,6 +14,7 @@ mod operations;
 mod protocols;
 mod traps;
 mod updates;
+mod vm;
 mod world;
 mod wristbands;
 
@@ -36,7 +37,7 @@ fn main() {
             })
         })
         .collect();
-    trials.extend([updates::ALL, wristbands::ALL].concat().into_iter().map(|(name, scenario)| {
+    trials.extend([updates::ALL, vm::ALL, wristbands::ALL].concat().into_iter().map(|(name, scenario)| {
         let paths = paths.clone();
         Trial::test(name, move || {
             scenario(&paths);
@@ -44,7 +45,9 @@ fn main() {
         })
     }));
     let conclusion = libtest_mimic::run(&arguments, trials);
+    let told = world.told_secrets();
     // `exit` runs no destructors; Envoy ends here.
     drop(world);
+    assert!(told.is_empty(), "secrets were told: {told:#?}");
     conclusion.exit();
 }

@@ -170,8 +170,13 @@ fn labels(world: &World) {
         assert_eq!(world.get("labels", path, &[("authorization", key)]).status, status);
     }
     world.wait_for_keys("shared");
-    let shown = world.envoy.admin.get("/stats/prometheus").expect("Envoy answers");
     let ours = r#"namespace="shop",authconfig="labels%2Ev1""#;
+    // Each worker tells what it counted within a second, all at once.
+    let shown = until(|| {
+        let shown = world.envoy.admin.get("/stats/prometheus").expect("Envoy answers");
+        let all = format!("auth_server_authconfig_total{{{ours}}} 5");
+        shown.lines().any(|line| line == all).then_some(shown)
+    });
     for (metric, labels, count) in [
         ("authconfig_total", String::new(), 5),
         ("authconfig_response_status", r#",status="OK""#.to_owned(), 3),
@@ -198,6 +203,18 @@ fn labels(world: &World) {
     let left =
         names.filter_map(|line| line.split(['{', ' ']).next()).find(|name| name.contains("authconfig_namespace"));
     assert_eq!(left, None);
+}
+
+/// Looks until it sees something.
+pub fn until<T>(look: impl Fn() -> Option<T>) -> T {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(Instant::now() < end, "it does not come");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 fn evaluator(kind: &str, name: &str) -> String {

@@ -2,21 +2,45 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use sidegate_tests::client::{self, Request};
+use sidegate_tests::envoy::Paths;
+use sidegate_tests::envoy::config::Listener;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::Scenario;
 use crate::frames::{self, Ending};
-use crate::world::{KEY, World, saw};
+use crate::world::{self, KEY, World, johns_token, saw};
 
 pub const ALL: &[(&str, Scenario)] = &[
     ("HTTP/2 with trailers is decided, and the trailers arrive", trailers),
     ("a websocket opens for those who may", websocket),
     ("a CONNECT tunnel opens for those who may", connect),
-    ("gRPC clients get a gRPC status", grpc),
+    ("gRPC clients get the gRPC status of each denial", grpc),
     ("Expect: 100-continue ends in the verdict", expect_continue),
 ];
+
+/// Knows one host, and who may do what there.
+pub fn listeners(paths: &Paths) -> Vec<Listener> {
+    let spec = json!({
+        "hosts": ["api.test"],
+        "authentication": { "friends": {
+            "apiKey": { "selector": { "matchLabels": { "group": "friends" } } },
+            "credentials": { "authorizationHeader": { "prefix": "APIKEY" } },
+        } },
+        "authorization": { "talk": { "patternMatching": { "patterns": [
+            { "selector": "request.path", "operator": "eq", "value": "/talker.Talker/Say" },
+        ] } } },
+    });
+    let mut elsewhere = spec.clone();
+    elsewhere["hosts"] = json!(["elsewhere.test"]);
+    let talker = |spec| world::plugin(&[world::policy(spec), world::key("john", "secret-of-john")], json!({}));
+    vec![
+        Listener::new("grpc", &paths.wasm, &talker(spec)),
+        Listener::new("grpc-elsewhere", &paths.wasm, &talker(elsewhere)),
+    ]
+}
 
 fn trailers(world: &World) {
     let post = |key, path| {
@@ -71,18 +95,27 @@ fn connect(world: &World) {
 }
 
 fn grpc(world: &World) {
-    let call = |listener, key| {
+    let call = |listener, key, method: &str| {
         let headers = [("content-type", "application/grpc"), ("te", "trailers"), ("authorization", key)];
-        world.block_on(frames::post(world.address(listener), "/talker.Talker/Say", &headers, Ending::Headers))
+        let path = format!("/talker.Talker/{method}");
+        world.block_on(frames::post(world.address(listener), &path, &headers, Ending::Headers))
     };
     let status = |headers: &http::HeaderMap| {
         headers.get("grpc-status").and_then(|code| code.to_str().ok().map(ToOwned::to_owned))
     };
-    let (http, headers, trailers) = call("key", KEY);
+    let (http, headers, trailers) = call("grpc", KEY, "Say");
     assert_eq!((http, status(&headers).or(status(&trailers)).as_deref()), (200, Some("0")));
-    let (http, headers, _) = call("key", "APIKEY bad");
-    assert_eq!((http, status(&headers).as_deref()), (200, Some("16")), "UNAUTHENTICATED: {headers:?}");
-    assert!(headers.contains_key("www-authenticate"), "{headers:?}");
+    let token = format!("Bearer {}", johns_token("rsa-1"));
+    for (listener, key, method, code, name) in [
+        ("grpc", "APIKEY bad", "Say", "16", "UNAUTHENTICATED"),
+        ("grpc", KEY, "Shout", "7", "PERMISSION_DENIED"),
+        ("grpc-elsewhere", KEY, "Say", "12", "UNIMPLEMENTED, which is 404"),
+        ("down", &token, "Say", "14", "UNAVAILABLE"),
+    ] {
+        let (http, headers, _) = call(listener, key, method);
+        assert_eq!((http, status(&headers).as_deref()), (200, Some(code)), "{name}: {headers:?}");
+        assert_eq!(headers.contains_key("www-authenticate"), code == "16", "{headers:?}");
+    }
 }
 
 fn expect_continue(world: &World) {

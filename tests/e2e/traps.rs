@@ -28,21 +28,6 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("trap 7: no example fails open", examples_fail_closed),
 ];
 
-/// Every callback of the ABI that the module exports.
-const EXPORTS: [&str; 11] = [
-    "proxy_on_memory_allocate",
-    "proxy_on_context_create",
-    "proxy_on_vm_start",
-    "proxy_on_configure",
-    "proxy_on_tick",
-    "proxy_on_done",
-    "proxy_on_http_call_response",
-    "proxy_on_request_headers",
-    "proxy_on_request_body",
-    "proxy_on_request_trailers",
-    "proxy_on_response_headers",
-];
-
 /// Callbacks that a list may forget, each with the name of the listener whose list does.
 const FORGOTTEN: [(&str, &str); 5] = [
     ("no-end", "proxy_on_done"),
@@ -102,7 +87,17 @@ fn capabilities() -> impl Iterator<Item = String> {
         .filter_map(|line| Some(line.split_once('.').filter(|_| !line.starts_with('#'))?.1.to_owned()))
         .collect();
     assert!(imports.len() > 20, "filter/imports.txt is not what it was");
-    imports.into_iter().chain(EXPORTS.iter().map(ToString::to_string))
+    imports.into_iter().chain(exports())
+}
+
+/// Every callback of the ABI that the module exports.
+fn exports() -> Vec<String> {
+    let source = include_str!("../../filter/src/exports.rs");
+    let names = source.lines().filter_map(|line| line.strip_prefix("extern \"C\" fn ")?.split('(').next());
+    let callbacks: Vec<_> = names.filter(|name| name.starts_with("proxy_on_")).map(ToOwned::to_owned).collect();
+    let forgotten = FORGOTTEN.iter().filter(|(_, name)| !callbacks.iter().any(|callback| callback == name));
+    assert_eq!(forgotten.count(), 0, "filter/src/exports.rs is not what it was: {callbacks:?}");
+    callbacks
 }
 
 /// What happens to this VM happens to no other listener.
@@ -116,7 +111,7 @@ fn own_vm(listener: &mut Listener, paths: &Paths) {
 }
 
 /// Has the next request for a new key wait for its issuer, until [`World::services`] is told to go on.
-fn hold(world: &World, listener: &str) -> usize {
+pub fn hold(world: &World, listener: &str) -> usize {
     world.wait_for_keys(listener);
     let authority = format!("{listener}.test");
     world.services.request([&authority].into_iter(), 2);
@@ -125,7 +120,7 @@ fn hold(world: &World, listener: &str) -> usize {
 }
 
 /// Waits until the issuer was asked again: from then on the request that made it so is paused.
-async fn paused(world: &World, listener: &str, asked_before: usize) {
+pub async fn paused(world: &World, listener: &str, asked_before: usize) {
     let end = Instant::now() + Duration::from_secs(5);
     while world.services.asked_at_all(&format!("{listener}.test")) == asked_before {
         assert!(Instant::now() < end, "{listener}: the request was not paused, so this shows nothing");

@@ -33,6 +33,7 @@ impl World {
         listeners.extend(crate::keys::listeners(paths));
         listeners.extend(crate::bodies::listeners(paths));
         listeners.extend(crate::operations::listeners(paths));
+        listeners.extend(crate::protocols::listeners(paths));
         listeners.push(Listener::new("key", &paths.wasm, &api_key()));
         Self::with(paths, &listeners, &crate::keys::services())
     }
@@ -80,6 +81,17 @@ impl World {
 
     pub fn address(&self, listener: &str) -> SocketAddr {
         *self.addresses.get(listener).unwrap_or_else(|| panic!("there is no listener `{listener}`"))
+    }
+
+    /// Secrets that can be read where operators look: the log, access logs, and metrics.
+    pub fn told_secrets(&self) -> Vec<String> {
+        let metrics = self.envoy.admin.get("/stats").unwrap_or_else(|error| panic!("{error}"));
+        let places = [("log", self.envoy.log()), ("access log", self.envoy.output()), ("metrics", metrics)];
+        let lines = places.iter().flat_map(|(place, text)| text.lines().map(move |line| (place, line)));
+        // The last one is how a signed token begins.
+        let secrets = ["secret-of-john", "eyJ"];
+        let told = lines.filter(|(_, line)| secrets.iter().any(|secret| line.contains(secret)));
+        told.map(|(place, line)| format!("{place}: {line}")).collect()
     }
 
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
@@ -193,9 +205,14 @@ pub fn key(name: &str, key: &str) -> Value {
 
 /// Lets in who has a token of this issuer.
 pub fn jwt(issuer: &str) -> String {
+    jwt_within(issuer, 8000)
+}
+
+/// The same, with so many milliseconds for each fetch.
+pub fn jwt_within(issuer: &str, timeout: u64) -> String {
     let spec = json!({
         "hosts": ["*"],
-        "authentication": { "token": { "jwt": { "issuerUrl": issuer, "timeout": 8000 } } },
+        "authentication": { "token": { "jwt": { "issuerUrl": issuer, "timeout": timeout } } },
         "response": { "success": { "headers": { "x-user": { "plain": { "selector": "auth.identity.sub" } } } } },
     });
     plugin(&[policy(spec)], json!({}))

@@ -1,5 +1,6 @@
 //! Wristbands on their way: issued by one Sidegate, verified by another one, which finds the keys where they are published.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
@@ -8,6 +9,7 @@ use sidegate_tests::envoy::Paths;
 use sidegate_tests::envoy::config::{self, Cluster, Listener};
 use sidegate_tests::fixtures;
 
+use crate::operations::until;
 use crate::world::{self, World, saw};
 
 /// A scenario with an Envoy of its own.
@@ -103,8 +105,17 @@ fn served(world: &World) {
     assert_eq!(ask("DELETE", path).status, 405);
     assert_eq!(ask("GET", "/default/subject/x-token/.well-known/none").status, 404);
     assert!(!world.upstream.saw(path));
-    let stats = world.envoy.admin.stats("oidc_server").unwrap_or_else(|error| panic!("{error}"));
-    let count = |part: &str| stats.iter().filter(|(name, _)| name.ends_with(part)).map(|(_, count)| count).sum::<u64>();
+    let count = |stats: &BTreeMap<String, u64>, part: &str| {
+        stats.iter().filter(|(name, _)| name.ends_with(part)).map(|(_, count)| count).sum::<u64>()
+    };
+    // Each worker tells what it counted within a second.
+    let stats = until(|| {
+        let stats = world.envoy.admin.stats("oidc_server").unwrap_or_else(|error| panic!("{error}"));
+        let all = [("200", 4), ("404", 1), ("405", 1)];
+        let told = |(status, least)| count(&stats, &format!("oidc_server_response_status.status.{status}")) >= least;
+        all.into_iter().all(told).then_some(stats)
+    });
+    let count = |part: &str| count(&stats, part);
     let item = "oidc_server_requests_total.namespace.default.authconfig.subject.wristband.x-token.path";
     // One of the worker that fetched, and those from here.
     assert!(count(&format!("{item}.openid-configuration")) >= 4, "{stats:?}");
