@@ -7,30 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::case::{Case, Runner, Skip};
-use crate::prepare::{self, Prepared};
+pub use sidegate_cases::entry::Entry;
 
-/// A case and where it stands.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    /// `file: title`, the file relative to `tests/cases` and without `.yaml`.
-    pub id: String,
-    /// Its number in the corpus; keeps the services of cases apart.
-    pub number: usize,
-    /// Why the runner leaves it out, if it does.
-    pub skipped: Option<String>,
-    raw: Value,
-}
-
-impl Entry {
-    /// The case with its placeholders filled in, relative to now.
-    ///
-    /// # Errors
-    /// What is wrong with the case as it is written.
-    pub fn prepare(&self) -> Result<Prepared, String> {
-        prepare::prepare(&self.raw, self.number)
-    }
-}
+use crate::case::{Runner, Skip};
 
 /// All cases, with those marked that the runner leaves out.
 ///
@@ -65,7 +44,12 @@ pub fn load(runner: Runner) -> Result<Vec<Entry>, String> {
 pub fn wrong() -> Result<Vec<(Entry, Vec<String>)>, String> {
     let cases: Vec<Wrong> = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/wrong.yaml"))?;
     let numbered = cases.into_iter().zip(FIRST_WRONG..);
-    Ok(numbered.map(|(Wrong { report, case }, number)| (entry("rig", case, number), report)).collect())
+    let entry = |(Wrong { report, case }, number)| {
+        let mut entry = Entry::new("rig", case);
+        entry.number = number;
+        (entry, report)
+    };
+    Ok(numbered.map(entry).collect())
 }
 
 /// Far from the numbers of the corpus.
@@ -90,19 +74,9 @@ pub fn reports(result: Result<(), String>, parts: &[String]) -> Result<(), Strin
     }
 }
 
-fn entry(file: &str, raw: Value, number: usize) -> Entry {
-    let title = raw.get("title").and_then(Value::as_str).unwrap_or_default();
-    Entry { id: format!("{file}: {title}"), number, skipped: None, raw }
-}
-
 fn in_file(root: &Path, file: &Path) -> Result<Vec<Entry>, String> {
-    let name = file.strip_prefix(root).unwrap_or(file).with_extension("");
-    let cases: Vec<Value> = read(file)?;
-    let entry = |raw: Value| match raw.get("title") {
-        Some(_) => Ok(entry(&name.display().to_string(), raw, 0)),
-        None => Err(format!("{}: no title", file.display())),
-    };
-    cases.into_iter().map(entry).collect()
+    let name = file.strip_prefix(root).unwrap_or(file).with_extension("").display().to_string();
+    Entry::all_of(&name, read(file)?).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 fn read<T: serde::de::DeserializeOwned>(file: &Path) -> Result<T, String> {
@@ -123,12 +97,4 @@ fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     }
     files.sort();
     Ok(files)
-}
-
-/// Reads a case for its shape alone.
-///
-/// # Errors
-/// What does not fit, and where.
-pub(crate) fn shape(value: Value) -> Result<Case, String> {
-    serde_json::from_value(value).map_err(|error| error.to_string())
 }

@@ -325,7 +325,13 @@ fn outcome(request: &Request, response: Response, log: &Value) -> Result<Outcome
             _ => return Err(format!("Envoy answered {}, not Sidegate: {log}", response.status)),
         }
     };
-    Ok(Outcome { decision, auth_config: text(&log["auth_config"]), trace: None, trace_is_whole: false })
+    Ok(Outcome {
+        decision,
+        auth_config: text(&log["auth_config"]),
+        trace: None,
+        trace_is_whole: false,
+        steps: Vec::new(),
+    })
 }
 
 /// Headers that Envoy adds to every local reply; a `content-type` only where the policy sets none.

@@ -25,6 +25,28 @@ use world::World;
 /// # Errors
 /// What is not as expected, ready to be read.
 pub fn run(prepared: &Prepared) -> Result<(), String> {
+    let now = Timestamp::from_secs(u64::try_from(prepare::now()).unwrap_or_default());
+    watch(prepared, now, &mut |_| {})
+}
+
+/// Some requests that were under way together, and what came of them.
+#[derive(Debug)]
+pub struct Decided<'a> {
+    /// Number of the first among those of the case, from 0.
+    pub first: usize,
+    /// The requests.
+    pub requests: &'a [Request],
+    /// What came of each.
+    pub outcomes: &'a [Outcome],
+    /// What services were asked.
+    pub calls: &'a Calls,
+}
+
+/// Runs a case at a time, and shows what comes of its requests before it is judged.
+///
+/// # Errors
+/// What is not as expected, ready to be read.
+pub fn watch(prepared: &Prepared, mut now: Timestamp, see: &mut dyn FnMut(&Decided<'_>)) -> Result<(), String> {
     let Prepared { case, configuration, .. } = prepared;
     let policy = match (Policy::compile(configuration.as_bytes()), case.config_errors.is_empty()) {
         (Ok(policy), true) => Rc::new(policy),
@@ -36,7 +58,6 @@ pub fn run(prepared: &Prepared) -> Result<(), String> {
         (Err(problems), false) => return problems::compare(&case.config_errors, &problems),
     };
     let mut world = World { prepared, policy, request: 1 };
-    let mut now = Timestamp::from_secs(u64::try_from(prepare::now()).unwrap_or_default());
     world.fetch_keys(now);
     for (first, group) in prepared.groups() {
         world.request = first + 1;
@@ -46,6 +67,7 @@ pub fn run(prepared: &Prepared) -> Result<(), String> {
             world.fetch_keys(now);
             let (came, calls, end) = Play::new(&world, group, now).run(case)?;
             now = end;
+            see(&Decided { first, requests: group, outcomes: &came, calls: &calls });
             calls::judge_all((first, group), &came, &calls)?;
         }
     }
@@ -126,8 +148,10 @@ impl<'a> Play<'a> {
                 self.actors[who] = Actor::Following(follow_up);
             }
             Following::Done(steps) => {
-                let trace = self.outcomes[who].as_mut().and_then(|outcome| outcome.trace.as_mut());
-                trace.into_iter().for_each(|trace| trace.extend(steps.iter().map(ToString::to_string)));
+                if let Some(Outcome { trace: Some(trace), steps: all, .. }) = &mut self.outcomes[who] {
+                    trace.extend(steps.iter().map(ToString::to_string));
+                    all.extend(steps);
+                }
             }
         }
     }
@@ -190,5 +214,5 @@ fn outcome(verdict: Verdict, headers: &Headers) -> Outcome {
         },
     };
     let trace = Some(steps.iter().map(ToString::to_string).collect());
-    Outcome { decision, auth_config: auth_config.map(|id| id.to_string()), trace, trace_is_whole: true }
+    Outcome { decision, auth_config: auth_config.map(|id| id.to_string()), trace, trace_is_whole: true, steps }
 }

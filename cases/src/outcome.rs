@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use sidegate_engine::StepRecord;
 
 use crate::case::{Allow, Deny, Expect, Seen, Serve};
 
@@ -17,6 +18,8 @@ pub struct Outcome {
     pub trace: Option<Vec<String>>,
     /// Whether the trace has each step by itself, so that it can be looked at.
     pub trace_is_whole: bool,
+    /// The same, not as text; natively only.
+    pub steps: Vec<StepRecord>,
 }
 
 /// What was done with a request.

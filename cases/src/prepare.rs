@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use sidegate_engine::Policy;
 
 use crate::case::{Case, Expect, ExpectedCall, Request, Service, ServiceReply, Token};
-use crate::corpus;
 use crate::{fixtures, token};
 
 /// A case that is ready to run.
@@ -38,6 +37,24 @@ impl Prepared {
             Some((first, group))
         })
     }
+
+    /// One request by a configuration, with servers known by the authority of their URLs.
+    ///
+    /// # Errors
+    /// What is wrong with the request or a server as it is written.
+    pub fn of_request(
+        configuration: String,
+        services: &BTreeMap<String, Service>,
+        request: &Value,
+    ) -> Result<Self, String> {
+        let case = json!({ "title": "a request", "configText": configuration, "requests": [request] });
+        let case = serde_json::from_value(case).map_err(|error| error.to_string())?;
+        let spelled = services.iter().map(|(name, service)| Ok((name.clone(), spell_out_service(service, name)?)));
+        let names = services.keys().map(|name| (name.clone(), name.clone())).collect();
+        let mut services = spelled.collect::<Result<_, String>>()?;
+        note_documents(&configuration, &mut services);
+        Ok(Self { case, configuration, services, names })
+    }
 }
 
 /// Fills in a case; `number` keeps its services apart from those of others.
@@ -55,7 +72,7 @@ pub fn prepare(raw: &Value, number: usize) -> Result<Prepared, String> {
         values.insert(format!("{name}.host"), authority);
     }
     for folder in ["certs", "keys"] {
-        insert_fixtures(folder, &mut values)?;
+        insert_fixtures(folder, &mut values);
     }
     // Claims may speak of services, so tokens come second; everything else may speak of both.
     let mut tokens = raw.get("tokens").cloned().unwrap_or_else(|| json!({}));
@@ -66,7 +83,7 @@ pub fn prepare(raw: &Value, number: usize) -> Result<Prepared, String> {
         values.insert(format!("token.{name}"), signed);
     }
     fill_in(&mut raw, &values)?;
-    let case = corpus::shape(raw)?;
+    let case: Case = serde_json::from_value(raw).map_err(|error| error.to_string())?;
     check(&case)?;
     let services = case.services.iter().map(|(name, service)| {
         let authority = authority(name, service.port, number);
@@ -131,18 +148,14 @@ fn spell_out(raw: &mut Value) {
 }
 
 /// `${certs.ca}` is a PEM, `${certs.ca.der}` base64 of the DER.
-fn insert_fixtures(folder: &str, values: &mut BTreeMap<String, String>) -> Result<(), String> {
-    let entries = std::fs::read_dir(fixtures::path(folder)).map_err(|error| error.to_string())?;
-    for file in entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
-        let Some(name) = file.strip_suffix(".pem") else { continue };
-        let text = fixtures::text(&format!("{folder}/{file}"))?;
+fn insert_fixtures(folder: &str, values: &mut BTreeMap<String, String>) {
+    for (name, text) in fixtures::in_folder(folder) {
         let base64: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
         values.insert(format!("{folder}.{name}.der"), base64);
         let escaped = text.replace('+', "%2B").replace('\n', "%0A").replace(' ', "%20");
         values.insert(format!("{folder}.{name}.escaped"), escaped);
-        values.insert(format!("{folder}.{name}"), text);
+        values.insert(format!("{folder}.{name}"), text.to_owned());
     }
-    Ok(())
 }
 
 fn fill_in(value: &mut Value, values: &BTreeMap<String, String>) -> Result<(), String> {
