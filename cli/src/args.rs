@@ -1,0 +1,121 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::report;
+
+/// Checks, renders, explains, tests and migrates Sidegate's documents, by the engine that decides in the proxy
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 110, after_help = EXIT)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT: &str = "\
+Exit codes:
+  0  fine
+  1  problems were found, a request was denied, a test failed
+  2  the command line or a file cannot be read";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Tell everything that is wrong with documents, and what is legal but dangerous
+    #[command(after_help = VALIDATE)]
+    Validate(Validate),
+    /// Run policy tests: cases with requests, scripted replies, and what is expected
+    #[command(after_help = TEST)]
+    Test(Test),
+    /// Print a script that completes this command line
+    #[command(after_help = COMPLETIONS)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+const COMPLETIONS: &str = "\
+Examples:
+  source <(sidegate completions bash)
+  sidegate completions zsh > \"${fpath[1]}/_sidegate\"
+  sidegate completions fish > ~/.config/fish/completions/sidegate.fish";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// Which documents.
+#[derive(Debug, Clone, Args)]
+pub struct Files {
+    /// A file, a folder, or `-` for standard input; YAML or JSON, many documents to a file. May be repeated
+    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+}
+
+const VALIDATE: &str = "\
+Examples:
+  sidegate validate -f policies/
+  kubectl get authconfig,secret -A -o yaml | sidegate validate -f -
+  sidegate validate -f policies/ --strict -o sarif > sidegate.sarif";
+
+#[derive(Debug, Args)]
+pub struct Validate {
+    #[command(flatten)]
+    pub files: Files,
+    /// Warnings are errors
+    #[arg(long)]
+    pub strict: bool,
+    /// A Secret that is named but not given is a warning, not an error
+    #[arg(long)]
+    pub without_secrets: bool,
+    /// How findings are printed
+    #[arg(short, long, value_enum, default_value_t = report::Format::Text)]
+    pub output: report::Format,
+}
+
+const TEST: &str = "\
+A case brings its policy along, or is about the documents that `-f` names. docs/testing.md and docs/cli.md say how one is
+written.
+
+Examples:
+  sidegate test tests/cases/jwt/expired.yaml --explain
+  sidegate test -f policies/ policy-tests/ --coverage
+  sidegate test policy-tests/ -o junit > report.xml";
+
+#[derive(Debug, Args)]
+pub struct Test {
+    /// Files of cases, or folders of them
+    #[arg(required = true, value_name = "CASES")]
+    pub cases: Vec<PathBuf>,
+    /// Documents that cases without a policy of their own are about
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Only cases with this in their name
+    #[arg(long, value_name = "PART")]
+    pub only: Option<String>,
+    /// No cases with this in their name. May be repeated
+    #[arg(long, value_name = "PART")]
+    pub skip: Vec<String>,
+    /// Print the steps of each decision
+    #[arg(long)]
+    pub explain: bool,
+    /// Say which rules no case has reached
+    #[arg(long)]
+    pub coverage: bool,
+    /// How results are printed
+    #[arg(short, long, value_enum, default_value_t = TestFormat::Text)]
+    pub output: TestFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TestFormat {
+    /// One line a case, and what is not as expected
+    Text,
+    /// JUnit's XML, as CI servers read it
+    Junit,
+}

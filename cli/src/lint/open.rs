@@ -1,0 +1,18 @@
+//! An AuthConfig that lets everybody in.
+
+use sidegate_config::Documents;
+
+use super::Warnings;
+use crate::validate::auth_configs;
+
+pub fn check(documents: &Documents, warnings: &mut Warnings) {
+    for document in auth_configs(documents) {
+        let spec = &document.spec;
+        let anybody = spec.authentication.values().any(|rule| rule.anonymous.is_some());
+        if spec.authorization.is_empty() && (spec.authentication.is_empty() || anybody) {
+            let why = if anybody { "`anonymous` is enough" } else { "there is no `authentication`" };
+            let message = format!("everybody may do everything: {why}, and there is no `authorization`");
+            warnings.add(document, "spec", message);
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The command `sidegate`.
+
+mod args;
+mod documents;
+mod files;
+mod lint;
+mod report;
+mod test;
+mod validate;
+mod yaml;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use args::{Arguments, Command, Shell};
+
+/// Whether all is fine, or why there is no telling.
+type Outcome = Result<bool, String>;
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Validate(arguments) => validate::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Completions { shell } => completions(shell),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(message) => {
+            anstream::eprintln!("sidegate: {}", report::printable(&message));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn completions(shell: Shell) -> Outcome {
+    let shell = match shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+        Shell::Fish => clap_complete::Shell::Fish,
+    };
+    clap_complete::generate(shell, &mut Arguments::command(), "sidegate", &mut std::io::stdout());
+    Ok(true)
+}

@@ -1,0 +1,75 @@
+//! `sidegate validate`: everything that the engine refuses, and what it takes though it is dangerous.
+
+use sidegate_config::{Broken, Document, Documents};
+use sidegate_engine::{Policy, Problem};
+
+use crate::args::{Files, Validate};
+use crate::documents::Configuration;
+use crate::report::{Finding, Level};
+use crate::{Outcome, files, lint, report};
+
+pub fn run(Validate { files: Files { files }, strict, without_secrets, output }: &Validate) -> Outcome {
+    let configuration = Configuration::of(&files::read(files)?);
+    let mut findings = check(&configuration);
+    for finding in &mut findings {
+        if *without_secrets && is_missing_secret(finding) {
+            finding.level = Level::Warning;
+            finding.rule = "missing-secret";
+        }
+        if *strict && finding.level == Level::Warning {
+            finding.level = Level::Error;
+        }
+    }
+    report::print(&mut findings, *output, &summary(&configuration));
+    Ok(findings.iter().all(|finding| finding.level != Level::Error))
+}
+
+/// All that there is to say of a configuration.
+pub fn check(configuration: &Configuration) -> Vec<Finding> {
+    let text = configuration.text();
+    let mut findings = configuration.findings.clone();
+    let problems = Policy::compile(text.as_bytes()).err().unwrap_or_default();
+    findings.extend(problems.into_iter().map(|problem| finding(configuration, Level::Error, "configuration", problem)));
+    // What is whole of a broken configuration is looked into too.
+    let documents = sidegate_config::decode(text.as_bytes()).unwrap_or_else(|Broken { rest, .. }| *rest);
+    let warnings = lint::all(&documents).into_iter();
+    findings.extend(warnings.map(|(rule, problem)| finding(configuration, Level::Warning, rule, problem)));
+    findings
+}
+
+/// A configuration that the engine takes, or what is to be said of it.
+pub fn whole(configuration: &Configuration) -> Result<Documents, Vec<Finding>> {
+    let mut findings = check(configuration);
+    findings.retain(|finding| finding.level == Level::Error);
+    match sidegate_config::decode(configuration.text().as_bytes()) {
+        Ok(documents) if findings.is_empty() => Ok(documents),
+        _ => Err(findings),
+    }
+}
+
+fn finding(configuration: &Configuration, level: Level, rule: &'static str, problem: Problem) -> Finding {
+    let Problem { document, path, message } = problem;
+    let (mark, document, path) = configuration.locate(&document, &path);
+    Finding { level, rule, mark, document, path, message }
+}
+
+fn is_missing_secret(Finding { message, .. }: &Finding) -> bool {
+    message.starts_with("there is no Secret `")
+}
+
+/// What was looked at. Another kind of document is counted here.
+fn summary(configuration: &Configuration) -> String {
+    let count = |kind| match configuration.count(kind) {
+        1 => format!("1 {kind}"),
+        many => format!("{many} {kind}s"),
+    };
+    format!("{} and {}", count("AuthConfig"), count("Secret"))
+}
+
+/// The AuthConfigs of a configuration.
+pub fn auth_configs(documents: &Documents) -> impl Iterator<Item = &sidegate_config::AuthConfig> {
+    documents.resources.iter().filter_map(|document| match document {
+        Document::AuthConfig(document) => Some(&**document),
+        Document::Secret(_) => None,
+    })
+}
