@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use sidegate_engine::Policy;
+use sidegate_engine::url::Url;
 
 use crate::case::{Case, Expect, ExpectedCall, Request, Service, ServiceReply, Token};
 use crate::{fixtures, token};
@@ -37,24 +38,6 @@ impl Prepared {
             Some((first, group))
         })
     }
-
-    /// One request by a configuration, with servers known by the authority of their URLs.
-    ///
-    /// # Errors
-    /// What is wrong with the request or a server as it is written.
-    pub fn of_request(
-        configuration: String,
-        services: &BTreeMap<String, Service>,
-        request: &Value,
-    ) -> Result<Self, String> {
-        let case = json!({ "title": "a request", "configText": configuration, "requests": [request] });
-        let case = serde_json::from_value(case).map_err(|error| error.to_string())?;
-        let spelled = services.iter().map(|(name, service)| Ok((name.clone(), spell_out_service(service, name)?)));
-        let names = services.keys().map(|name| (name.clone(), name.clone())).collect();
-        let mut services = spelled.collect::<Result<_, String>>()?;
-        note_documents(&configuration, &mut services);
-        Ok(Self { case, configuration, services, names })
-    }
 }
 
 /// Fills in a case; `number` keeps its services apart from those of others.
@@ -62,14 +45,22 @@ impl Prepared {
 /// # Errors
 /// What is wrong with the case as it is written.
 pub fn prepare(raw: &Value, number: usize) -> Result<Prepared, String> {
+    prepare_at(raw, number, now())
+}
+
+/// The same at a time, in seconds since the epoch.
+///
+/// # Errors
+/// What is wrong with the case as it is written.
+pub fn prepare_at(raw: &Value, number: usize, now: i64) -> Result<Prepared, String> {
     let mut raw = raw.clone();
     spell_out(&mut raw);
     let mut values = BTreeMap::new();
     for (name, service) in raw.get("services").and_then(Value::as_object).into_iter().flatten() {
         let port = service.get("port").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok());
-        let authority = authority(name, port, number);
-        values.insert(format!("{name}.url"), format!("http://{authority}"));
-        values.insert(format!("{name}.host"), authority);
+        let place = place(name, port, service.get("url").and_then(Value::as_str), number)?;
+        values.insert(format!("{name}.url"), place.url);
+        values.insert(format!("{name}.host"), place.authority);
     }
     for folder in ["certs", "keys"] {
         insert_fixtures(folder, &mut values);
@@ -79,21 +70,21 @@ pub fn prepare(raw: &Value, number: usize) -> Result<Prepared, String> {
     fill_in(&mut tokens, &values)?;
     let tokens: BTreeMap<String, Token> = serde_json::from_value(tokens).map_err(|error| format!("tokens: {error}"))?;
     for (name, token) in &tokens {
-        let signed = token::sign(token, now()).map_err(|error| format!("token `{name}`: {error}"))?;
+        let signed = token::sign(token, now).map_err(|error| format!("token `{name}`: {error}"))?;
         values.insert(format!("token.{name}"), signed);
     }
     fill_in(&mut raw, &values)?;
     let case: Case = serde_json::from_value(raw).map_err(|error| error.to_string())?;
     check(&case)?;
-    let services = case.services.iter().map(|(name, service)| {
-        let authority = authority(name, service.port, number);
-        Ok((authority.clone(), spell_out_service(service, &authority)?))
-    });
     let configuration = configuration(&case, number)?;
-    let mut services = services.collect::<Result<_, String>>()?;
+    let (mut services, mut names) = (BTreeMap::new(), BTreeMap::new());
+    for (name, service) in &case.services {
+        let Place { url, authority } = place_of(name, service, number)?;
+        services.insert(authority.clone(), spell_out_service(service, &url)?);
+        names.insert(authority, name.clone());
+    }
     note_documents(&configuration, &mut services);
-    let names = case.services.iter().map(|(name, service)| (authority(name, service.port, number), name.clone()));
-    Ok(Prepared { configuration, names: names.collect(), services, case })
+    Ok(Prepared { configuration, names, services, case })
 }
 
 /// Notes which paths of services are those of documents; a policy that is no policy has none.
@@ -101,9 +92,8 @@ fn note_documents(configuration: &str, services: &mut BTreeMap<String, Service>)
     let Ok(policy) = Policy::compile(configuration.as_bytes()) else { return };
     let documents = policy.remote_documents();
     for url in documents.ids().filter_map(|id| Some(documents.status(id)?.name)) {
-        let Some((authority, path)) = url.strip_prefix("http://").and_then(|rest| rest.split_once('/')) else {
-            continue;
-        };
+        let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+        let Some((authority, path)) = rest.and_then(|rest| rest.split_once('/')) else { continue };
         if let Some(service) = services.get_mut(authority) {
             service.documents.insert(format!("/{path}"));
         }
@@ -127,11 +117,32 @@ pub fn cluster(service: &Service) -> &'static str {
     }
 }
 
-/// Where a service is: no other case has one of this name.
-#[must_use]
-pub fn authority(name: &str, port: Option<u16>, number: usize) -> String {
-    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
-    format!("{name}-{number}.test{port}")
+/// Where a service is.
+struct Place {
+    /// Its URL, which ends without a slash.
+    url: String,
+    /// The host and port of that.
+    authority: String,
+}
+
+fn place_of(name: &str, service: &Service, number: usize) -> Result<Place, String> {
+    place(name, service.port, service.url.as_deref(), number)
+}
+
+/// Where the case says, or where no other case has one of this name.
+fn place(name: &str, port: Option<u16>, url: Option<&str>, number: usize) -> Result<Place, String> {
+    match url {
+        Some(url) => {
+            let authority =
+                Url::parse(url).map_err(|reason| format!("service `{name}`: `{url}` {reason}"))?.authority();
+            Ok(Place { url: url.trim_end_matches('/').to_owned(), authority })
+        }
+        None => {
+            let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+            let authority = format!("{name}-{number}.test{port}");
+            Ok(Place { url: format!("http://{authority}"), authority })
+        }
+    }
 }
 
 /// `expect: allow` and `deny: 401` are short for objects.
@@ -223,9 +234,11 @@ fn configuration(case: &Case, number: usize) -> Result<String, String> {
     if let Some(text) = &case.config_text {
         return Ok(text.clone());
     }
-    let upstreams = case.services.iter().map(
-        |(name, service)| json!({ "url": format!("http://{}", authority(name, service.port, number)), "cluster": cluster(service) }),
-    );
+    let upstreams = case
+        .services
+        .iter()
+        .map(|(name, service)| Ok(json!({ "url": place_of(name, service, number)?.url, "cluster": cluster(service) })));
+    let upstreams = upstreams.collect::<Result<Value, String>>()?;
     let mut config = match (&case.config, &case.auth_config) {
         (Some(config), _) => config.clone(),
         (None, Some(spec)) => {
@@ -238,7 +251,7 @@ fn configuration(case: &Case, number: usize) -> Result<String, String> {
     if let Some(members) = config.as_object_mut().filter(|members| !members.contains_key("kind")) {
         members.insert("apiVersion".to_owned(), "sidegate.dev/v1alpha1".into());
         members.insert("kind".to_owned(), "PluginConfig".into());
-        members.entry("upstreams").or_insert_with(|| upstreams.collect());
+        members.entry("upstreams").or_insert(upstreams);
     }
     Ok(config.to_string())
 }
@@ -266,10 +279,10 @@ fn secret(document: &Value) -> Value {
 }
 
 /// The replies of a service with those that `issuer` and `jwks` stand for.
-fn spell_out_service(service: &Service, authority: &str) -> Result<Service, String> {
+fn spell_out_service(service: &Service, url: &str) -> Result<Service, String> {
     let mut replies = BTreeMap::new();
     if let Some(keys) = &service.issuer {
-        let url = format!("http://{authority}");
+        let below = url.splitn(4, '/').nth(3).map(|path| format!("/{path}")).unwrap_or_default();
         let discovery = json!({
             "issuer": url,
             "jwks_uri": format!("{url}/jwks"),
@@ -277,10 +290,10 @@ fn spell_out_service(service: &Service, authority: &str) -> Result<Service, Stri
                 ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"],
         });
         let reply = |json| vec![ServiceReply { json: Some(json), ..ServiceReply::default() }];
-        replies.insert("/.well-known/openid-configuration".to_owned(), reply(discovery));
+        replies.insert(format!("{below}/.well-known/openid-configuration"), reply(discovery));
         let keys =
             ServiceReply { jwks: Some(keys.clone()), json: Some(token::key_set(keys)?), ..ServiceReply::default() };
-        replies.insert("/jwks".to_owned(), vec![keys]);
+        replies.insert(format!("{below}/jwks"), vec![keys]);
     }
     for (path, scripted) in &service.replies {
         let spelled = scripted.iter().map(|reply| {

@@ -25,6 +25,9 @@ pub enum Command {
     /// Tell everything that is wrong with documents, and what is legal but dangerous
     #[command(after_help = VALIDATE)]
     Validate(Validate),
+    /// Show which policy holds for a host, or how one request is decided, step by step
+    #[command(after_help = EXPLAIN)]
+    Explain(Explain),
     /// Run policy tests: cases with requests, scripted replies, and what is expected
     #[command(after_help = TEST)]
     Test(Test),
@@ -76,6 +79,72 @@ pub struct Validate {
     /// How findings are printed
     #[arg(short, long, value_enum, default_value_t = report::Format::Text)]
     pub output: report::Format,
+}
+
+const EXPLAIN: &str = "\
+Without a request the policy itself is shown. With one it is decided: exit code 0 if it is allowed, 1 if denied. Nobody is
+asked anything: what servers would answer is said by `--jwks` and `--replies`.
+
+Examples:
+  sidegate explain -f policies/ --host talker.example.com
+  sidegate explain -f policies/ --host talker.example.com --method POST --path /hello -H 'x-tenant: acme'
+  sidegate explain -f policies/ --host talker.example.com --token \"$TOKEN\" --jwks keys.json --now 2026-01-31T12:00:00Z
+  sidegate explain -f policies/ --host talker.example.com --token '${token.jane}' --replies replies.yaml -o json";
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    #[command(flatten)]
+    pub files: Files,
+    /// The host of the request. Default: that of the documents, if there is but one
+    #[arg(long)]
+    pub host: Option<String>,
+    /// Method of the request. Default: GET
+    #[arg(long)]
+    pub method: Option<String>,
+    /// Path of the request, with its query. Default: /
+    #[arg(long)]
+    pub path: Option<String>,
+    /// A header of the request, as `name: value`. May be repeated
+    #[arg(short = 'H', long = "header", value_name = "HEADER")]
+    pub headers: Vec<String>,
+    /// The same as the header `authorization: Bearer TOKEN`
+    #[arg(long)]
+    pub token: Option<String>,
+    /// Body of the request
+    #[arg(long)]
+    pub body: Option<String>,
+    /// What Envoy knows of the connection, as `source.address=10.0.0.1:4711`. May be repeated
+    #[arg(long = "attribute", value_name = "NAME=VALUE")]
+    pub attributes: Vec<String>,
+    /// The time of the request, by RFC 3339 or in seconds since 1970. Default: now
+    #[arg(long, value_name = "TIME")]
+    pub now: Option<String>,
+    /// A JSON Web Key Set, which all issuers and `jwksUrl`s have
+    #[arg(long, value_name = "FILE")]
+    pub jwks: Option<PathBuf>,
+    /// What servers answer: `services` and `tokens` as cases have them
+    #[arg(long, value_name = "FILE")]
+    pub replies: Option<PathBuf>,
+    /// How it is printed
+    #[arg(short, long, value_enum, default_value_t = ExplainFormat::Text)]
+    pub output: ExplainFormat,
+}
+
+impl Explain {
+    /// Whether a request is to be decided.
+    pub fn is_request(&self) -> bool {
+        let Self { method, path, headers, token, body, attributes, .. } = self;
+        let given = [method.is_some(), path.is_some(), token.is_some(), body.is_some()];
+        given.contains(&true) || !headers.is_empty() || !attributes.is_empty()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExplainFormat {
+    /// For people
+    Text,
+    /// One object
+    Json,
 }
 
 const TEST: &str = "\

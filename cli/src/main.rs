@@ -2,6 +2,7 @@
 
 mod args;
 mod documents;
+mod explain;
 mod files;
 mod lint;
 mod report;
@@ -21,6 +22,7 @@ type Outcome = Result<bool, String>;
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Validate(arguments) => validate::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Completions { shell } => completions(shell),
     };

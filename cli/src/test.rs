@@ -64,12 +64,23 @@ fn subject(policies: &[std::path::PathBuf]) -> Result<Option<Value>, String> {
     }
     let configuration = Configuration::of(&files::read(policies)?);
     match validate::whole(&configuration) {
-        Ok(_) => Ok(Some(configuration.root.to_value())),
+        Ok(_) => Ok(Some(literal(configuration.root.to_value()))),
         Err(findings) => {
             findings.iter().for_each(|finding| anstream::eprintln!("{finding}"));
             Err("the documents are refused".to_owned())
         }
     }
+}
+
+/// A configuration of which nothing is a placeholder, whatever it looks like.
+pub fn literal(mut value: Value) -> Value {
+    match &mut value {
+        Value::String(text) => *text = text.replace("${", "${$*1}{"),
+        Value::Array(items) => items.iter_mut().for_each(|item| *item = literal(item.take())),
+        Value::Object(members) => members.values_mut().for_each(|member| *member = literal(member.take())),
+        _ => {}
+    }
+    value
 }
 
 /// The cases of a file, and where each begins.

@@ -22,7 +22,10 @@ pub struct Service {
     pub grpc: bool,
     /// Its port, as clients write it. Default: none, so that of the scheme.
     pub port: Option<u16>,
-    /// It is an OpenID Connect issuer with these keys: discovery at its usual place, keys at `/jwks`.
+    /// The URL that a policy knows it by, if it cannot be told another one. Default: one of its own. Native only.
+    pub url: Option<String>,
+    /// It is an OpenID Connect issuer with these keys: discovery at its usual place, keys at `/jwks`, both
+    /// below its URL.
     pub issuer: Option<Vec<String>>,
     /// Replies by path (over those of `issuer`); everything else is 404. Of several the last counts whose `from` has come
     /// and whose `when` holds.

@@ -42,10 +42,12 @@ impl World<'_> {
     /// What a server answers, and how long that takes.
     pub fn answer(&self, request: &HttpRequest) -> (Result<HttpReply, CallError>, Duration) {
         let failed = |why: &str| Err(CallError::Failed(why.to_owned()));
-        let service = self.prepared.services.get(&request.authority);
-        let Some(service) = service.filter(|service| !service.down && !request.clusters.is_empty()) else {
-            return (failed("connection refused"), Duration::ZERO);
+        let Some(service) = self.prepared.services.get(&request.authority) else {
+            return (failed(&format!("no reply of `{}` is scripted", request.authority)), Duration::ZERO);
         };
+        if service.down || request.clusters.is_empty() {
+            return (failed("connection refused"), Duration::ZERO);
+        }
         let Some(reply) = service.reply(&service.receive(received(request)), self.request) else {
             return (Ok(HttpReply { status: 404, ..HttpReply::default() }), Duration::ZERO);
         };

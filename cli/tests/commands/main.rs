@@ -2,6 +2,7 @@
 //!
 //! What it prints is in `tests/golden`; with `UPDATE_GOLDEN=1` it is written there.
 
+mod explain;
 mod test;
 mod usage;
 mod validate;

@@ -1,0 +1,86 @@
+//! `sidegate explain`: which policy holds, and how one decision comes about.
+
+mod decision;
+mod policy;
+mod script;
+
+use sidegate_cases::prepare;
+use sidegate_config::{AuthConfig, Documents};
+use sidegate_engine::{Headers, Policy, Problem, Request};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::Outcome;
+use crate::args::{Explain, Files};
+use crate::documents::Configuration;
+use crate::files;
+use crate::validate::{self, auth_configs};
+
+/// What is explained.
+struct Subject {
+    configuration: Configuration,
+    documents: Documents,
+    policy: Policy,
+}
+
+pub fn run(arguments: &Explain) -> Outcome {
+    let Explain { files: Files { files }, host, .. } = arguments;
+    let subject = Subject::of(Configuration::of(&files::read(files)?))?;
+    if arguments.is_request() {
+        let host = host.as_deref().or_else(|| subject.only_host());
+        let host = host.ok_or("say by `--host` which host the request is for")?;
+        return decision::explain(&subject, host, arguments);
+    }
+    match host {
+        Some(host) => Ok(policy::explain(&subject, Some(host), subject.selected(host).into_iter(), arguments.output)),
+        None => Ok(policy::explain(&subject, None, auth_configs(&subject.documents), arguments.output)),
+    }
+}
+
+impl Subject {
+    fn of(configuration: Configuration) -> Result<Self, String> {
+        let documents = validate::whole(&configuration).map_err(|findings| {
+            findings.iter().for_each(|finding| anstream::eprintln!("{finding}"));
+            "the documents are refused"
+        })?;
+        let refused = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        let policy = Policy::compile(configuration.text().as_bytes()).map_err(refused)?;
+        Ok(Self { configuration, documents, policy })
+    }
+
+    /// The AuthConfig that a host selects.
+    fn selected(&self, host: &str) -> Option<&AuthConfig> {
+        let headers = Headers::from_pairs([(":authority".to_owned(), host.as_bytes().to_vec())]);
+        let request = Request { headers, ..Request::default() };
+        let id = &self.policy.auth_config_for(&request)?.id;
+        auth_configs(&self.documents).find(|document| id_of(document) == **id)
+    }
+
+    /// The host, if there is but one.
+    fn only_host(&self) -> Option<&str> {
+        let mut hosts = auth_configs(&self.documents).flat_map(|document| &document.spec.hosts);
+        match (hosts.next(), hosts.next()) {
+            (Some(host), None) if !host.starts_with('*') => Some(host),
+            _ => None,
+        }
+    }
+
+    /// `file:line` of a path in an AuthConfig.
+    fn place(&self, id: &str, path: &str) -> String {
+        let (mark, ..) = self.configuration.locate(&format!("AuthConfig {id}"), path);
+        format!("{}:{}", mark.file, mark.line)
+    }
+}
+
+fn id_of(AuthConfig { metadata, .. }: &AuthConfig) -> String {
+    format!("{}/{}", metadata.namespace, metadata.name)
+}
+
+/// Seconds since the epoch: as they are, by RFC 3339, or those of the clock.
+fn seconds(now: Option<&str>) -> Result<i64, String> {
+    let Some(text) = now else { return Ok(prepare::now()) };
+    let parsed = text.parse().ok().or_else(|| Some(OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp()));
+    parsed
+        .filter(|seconds| *seconds >= 0)
+        .ok_or_else(|| format!("`{text}` is no time: write `2026-01-31T12:00:00Z`, or seconds since 1970"))
+}

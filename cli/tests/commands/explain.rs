@@ -1,0 +1,92 @@
+//! `sidegate explain`.
+
+use serde_json::Value;
+
+use crate::{golden, sidegate};
+
+const GOOD: [&str; 3] = ["explain", "-f", "documents/good.yaml"];
+
+fn explained(arguments: &[&str]) -> crate::Ran {
+    sidegate(&[&GOOD[..], arguments].concat())
+}
+
+#[test]
+fn the_policy_of_a_host() {
+    let ran = explained(&["--host", "talker.example.com"]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    golden("explain/policy.txt", &ran.out);
+    let ran = explained(&["-o", "json"]);
+    golden("explain/policy.json", &ran.out);
+    let ran = explained(&["--host", "nobody.test"]);
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(1), "no AuthConfig has the host `nobody.test`: every request for it is denied with 404\n")
+    );
+}
+
+/// Each kind of decision: allowed, denied by a rule, no identity, no telling.
+#[test]
+fn the_steps_of_a_decision() {
+    let replies = ["--now", "2026-01-31T12:00:00Z", "--replies", "documents/replies.yaml", "--token"];
+    for (name, token, code) in [("allowed", "admin", 0), ("denied", "clerk", 1), ("expired", "old", 1)] {
+        let ran = explained(&[&replies[..], &[&format!("${{token.{token}}}")]].concat());
+        assert_eq!((ran.code, ran.err.as_str()), (Some(code), ""));
+        golden(&format!("explain/{name}.txt"), &ran.out);
+    }
+    // The same signature, but nobody says which keys the issuer has.
+    let ran = explained(&["--now", "1769860800", "--token", TOKEN]);
+    assert_eq!(ran.code, Some(1));
+    golden("explain/no-keys.txt", &ran.out);
+}
+
+/// Of the key in `documents/jwks.json`, from 2026-01-31T11:59:00Z to 12:05.
+const TOKEN: &str = include_str!("../documents/token.txt");
+
+#[test]
+fn keys_and_the_time_are_said() {
+    let at = |now: &str| explained(&["--jwks", "documents/jwks.json", "--token", TOKEN, "--now", now, "-o", "json"]);
+    let ran = at("2026-01-31T12:00:00Z");
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{}", ran.out);
+    let json: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((json["decision"].as_str(), json["setHeaders"][0].as_str()), (Some("allow"), Some("x-user")));
+    assert_eq!(json["firstFailed"], Value::Null);
+    let ran = at("2026-01-31T13:00:00Z");
+    assert_eq!(ran.code, Some(1));
+    golden("explain/late.json", &ran.out);
+}
+
+#[test]
+fn nothing_that_is_a_credential_is_printed() {
+    for output in ["text", "json"] {
+        for arguments in [
+            &["-H", "authorization: APIKEY open-sesame-1"][..],
+            &["-H", "authorization: APIKEY open-sesame-2"],
+            &["--token", "open-sesame-3", "--path", "/?key=open-sesame-4"],
+            &[],
+        ] {
+            let ran = explained(&[arguments, &["-o", output]].concat());
+            assert!(!format!("{ran:?}").contains("open-sesame"), "{ran:?}");
+        }
+    }
+    let ran = explained(&["-H", "authorization: APIKEY open-sesame-1"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.out);
+}
+
+#[test]
+fn what_makes_no_sense_is_code_2() {
+    for (arguments, message) in [
+        (&["-H", "no colon"][..], "`name: value`"),
+        (&["--path", "/", "--now", "tomorrow"], "`tomorrow` is no time"),
+        (&["--attribute", "frobnicated=1"], "`frobnicated` is no attribute"),
+        (&["--path", "/", "--jwks", "documents/none.json"], "documents/none.json"),
+        (&["--path", "/", "--replies", "documents/jwks.json"], "unknown field `keys`"),
+    ] {
+        let ran = explained(arguments);
+        assert_eq!(ran.code, Some(2), "{arguments:?}");
+        assert!(ran.err.contains(message), "{}", ran.err);
+    }
+    let ran = sidegate(&["explain", "-f", "documents/broken.yaml"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""));
+    let ran = sidegate(&["explain", "-f", "documents/dangerous.yaml", "--path", "/"]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(2), "sidegate: say by `--host` which host the request is for\n"));
+}
