@@ -25,6 +25,9 @@ pub enum Command {
     /// Tell everything that is wrong with documents, and what is legal but dangerous
     #[command(after_help = VALIDATE)]
     Validate(Validate),
+    /// Turn documents into what a proxy takes, with the clusters that policies call
+    #[command(after_help = RENDER)]
+    Render(Box<Render>),
     /// Show which policy holds for a host, or how one request is decided, step by step
     #[command(after_help = EXPLAIN)]
     Explain(Explain),
@@ -79,6 +82,77 @@ pub struct Validate {
     /// How findings are printed
     #[arg(short, long, value_enum, default_value_t = report::Format::Text)]
     pub output: report::Format,
+}
+
+const RENDER: &str = "\
+Only those Secrets go in that a rule reads, and of them only what it reads; of API keys the digests. The same input gives the
+same bytes.
+
+Examples:
+  sidegate render -f policies/ -o envoy --upstream localhost:8080 > envoy.yaml
+  sidegate render -f policies/ -o wasmplugin --module oci://registry.example.com/sidegate:0.1.0 --selector app=talker
+  sidegate render -f policies/ -o docker-compose > docker-compose.yaml
+  kubectl get authconfig,secret -l app=talker -o yaml | sidegate render -f - -o plugin-config";
+
+#[derive(Debug, Args)]
+pub struct Render {
+    #[command(flatten)]
+    pub files: Files,
+    /// What to make
+    #[arg(short, long, value_enum)]
+    pub output: Target,
+    /// Leave API keys as they are, instead of their digests
+    #[arg(long)]
+    pub keep_keys: bool,
+    /// Where the module is: a path for Envoy, `oci://…`, `https://…` or `file://…` for control planes
+    #[arg(long, value_name = "URL")]
+    pub module: Option<String>,
+    /// SHA-256 of the module or image, in hex
+    #[arg(long, value_name = "HEX")]
+    pub sha256: Option<String>,
+    /// Name of the manifest
+    #[arg(long, default_value = "sidegate")]
+    pub name: String,
+    /// Namespace of the manifests. Default: none is written
+    #[arg(short, long)]
+    pub namespace: Option<String>,
+    /// A label of the pods that it is for. May be repeated
+    #[arg(long, value_name = "NAME=VALUE", conflicts_with = "target")]
+    pub selector: Vec<String>,
+    /// What it is for: `Gateway/name`, `HTTPRoute/name`, `Service/name`
+    #[arg(long, value_name = "KIND/NAME")]
+    pub target: Option<String>,
+    /// Envoy: host and port of what is protected
+    #[arg(long, value_name = "HOST:PORT", default_value = "upstream:80")]
+    pub upstream: String,
+    /// Envoy: the port on which it listens
+    #[arg(long, value_name = "PORT", default_value_t = 8000)]
+    pub listen: u16,
+    /// Envoy: the port of its admin interface, on the loopback interface
+    #[arg(long, value_name = "PORT", default_value_t = 9901)]
+    pub admin: u16,
+    /// Envoy: the CAs that servers are believed by
+    #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
+    pub ca_file: String,
+    /// The CA that the API server of Kubernetes is believed by
+    #[arg(long, value_name = "FILE", default_value = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")]
+    pub kubernetes_ca_file: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    /// The configuration of the plugin, as JSON
+    PluginConfig,
+    /// Istio's WasmPlugin, with ServiceEntry and DestinationRule
+    Wasmplugin,
+    /// Istio's TrafficExtension (1.30 and later), with the same
+    Trafficextension,
+    /// A bootstrap configuration of Envoy
+    Envoy,
+    /// Envoy Gateway's EnvoyExtensionPolicy
+    EnvoyExtensionPolicy,
+    /// A project with Envoy and an upstream
+    DockerCompose,
 }
 
 const EXPLAIN: &str = "\

@@ -5,6 +5,7 @@ mod documents;
 mod explain;
 mod files;
 mod lint;
+mod render;
 mod report;
 mod test;
 mod validate;
@@ -22,6 +23,7 @@ type Outcome = Result<bool, String>;
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Validate(arguments) => validate::run(&arguments),
+        Command::Render(arguments) => render::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Completions { shell } => completions(shell),

@@ -2,7 +2,7 @@
 
 use crate::sidegate;
 
-const COMMANDS: [&str; 3] = ["validate", "explain", "test"];
+const COMMANDS: [&str; 4] = ["validate", "render", "explain", "test"];
 
 #[test]
 fn help_shows_examples_and_exit_codes() {

@@ -1,0 +1,154 @@
+//! `sidegate render`: from documents to what a proxy, or who configures proxies, takes.
+
+mod compose;
+mod envoy;
+mod gateway;
+mod istio;
+mod plugin_config;
+mod servers;
+
+use serde_json::{Map, Value, json};
+use sidegate_config::Documents;
+
+use crate::args::{Files, Render, Target};
+use crate::documents::Configuration;
+use crate::{Outcome, files, validate};
+use servers::Server;
+
+/// What is rendered.
+struct Subject<'a> {
+    /// The `PluginConfig`, with nothing in it that no rule reads.
+    plugin_config: Value,
+    /// Who policies call.
+    servers: Vec<Server>,
+    documents: &'a Documents,
+    arguments: &'a Render,
+}
+
+pub fn run(arguments: &Render) -> Outcome {
+    let Render { files: Files { files }, output, keep_keys, .. } = arguments;
+    let configuration = Configuration::of(&files::read(files)?);
+    let documents = match validate::whole(&configuration) {
+        Ok(documents) => documents,
+        Err(findings) => {
+            findings.iter().for_each(|finding| anstream::eprintln!("{finding}"));
+            return Ok(false);
+        }
+    };
+    let (mut servers, unknown) = servers::called(&documents);
+    for place in unknown {
+        anstream::eprintln!(
+            "note: {place}: whom it calls is known only when it is called: name a cluster in `upstreams`"
+        );
+    }
+    let naming = match output {
+        Target::PluginConfig => None,
+        Target::Envoy | Target::DockerCompose | Target::EnvoyExtensionPolicy => {
+            Some(Server::plain_name as fn(&Server) -> String)
+        }
+        Target::Wasmplugin | Target::Trafficextension => Some(Server::istio_name as fn(&Server) -> String),
+    };
+    let mut plugin_config = plugin_config::of(&configuration, &documents, *keep_keys);
+    if let Some(name) = naming {
+        servers.iter_mut().for_each(|server| server.name_by(name));
+        plugin_config::add_upstreams(&mut plugin_config, &servers);
+    }
+    let subject = Subject { plugin_config, servers, documents: &documents, arguments };
+    let rendered = match output {
+        Target::PluginConfig => vec![subject.plugin_config.clone()],
+        Target::Envoy => vec![envoy::bootstrap(&subject)],
+        Target::DockerCompose => vec![compose::project(&subject)?],
+        Target::Wasmplugin => istio::wasm_plugin(&subject)?,
+        Target::Trafficextension => istio::traffic_extension(&subject)?,
+        Target::EnvoyExtensionPolicy => vec![gateway::extension_policy(&subject)?],
+    };
+    print(&rendered, *output)?;
+    Ok(true)
+}
+
+/// The plugin configuration as JSON, since that is what Envoy takes; manifests as YAML.
+fn print(rendered: &[Value], output: Target) -> Result<(), String> {
+    if output == Target::PluginConfig {
+        rendered.iter().for_each(|value| anstream::println!("{value:#}"));
+        return Ok(());
+    }
+    for (index, value) in rendered.iter().enumerate() {
+        let yaml = to_yaml(value)?;
+        anstream::print!("{}{yaml}", if index > 0 { "---\n" } else { "" });
+    }
+    Ok(())
+}
+
+fn to_yaml(value: &Value) -> Result<String, String> {
+    yaml_serde::to_string(value).map_err(|error| error.to_string())
+}
+
+impl Subject<'_> {
+    /// Where the module is; only its owner knows.
+    fn module(&self) -> Result<&str, String> {
+        self.arguments.module.as_deref().ok_or_else(|| "say by `--module` where the module is".to_owned())
+    }
+
+    /// Whether a rule reads the bodies of requests, for which Envoy must be told to let the filter wait.
+    fn reads_bodies(&self) -> bool {
+        self.documents.settings.options.allow_on_headers_stop_iteration
+    }
+
+    /// Why a control plane that has no setting for it cannot do with bodies.
+    fn without_bodies(&self, who: &str) -> Result<(), String> {
+        match self.reads_bodies() {
+            true => Err(format!(
+                "{who} has no setting for `options.allowOnHeadersStopIteration`, so no rule can read a body"
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// Host and port of what is protected.
+    fn upstream(&self) -> (&str, u16) {
+        let Render { upstream, .. } = self.arguments;
+        upstream.rsplit_once(':').map_or((upstream, 80), |(host, port)| (host, port.parse().unwrap_or(80)))
+    }
+
+    /// The CAs that a server is believed by.
+    fn ca_file(&self, server: &Server) -> &str {
+        if server.kubernetes { &self.arguments.kubernetes_ca_file } else { &self.arguments.ca_file }
+    }
+
+    /// Of the manifest itself, or of one that goes with it for a server.
+    fn metadata(&self, server: Option<&Server>) -> Value {
+        let Render { name, namespace, .. } = self.arguments;
+        let name = match server {
+            Some(server) => {
+                format!("{name}-{}", server.plain_name().replace(|c: char| !c.is_ascii_alphanumeric(), "-"))
+            }
+            None => name.clone(),
+        };
+        match namespace {
+            Some(namespace) => json!({ "name": name, "namespace": namespace }),
+            None => json!({ "name": name }),
+        }
+    }
+
+    /// `--target Kind/name` as a reference.
+    fn target(&self) -> Result<Option<Value>, String> {
+        let Some(target) = &self.arguments.target else { return Ok(None) };
+        let (kind, name) = target.split_once('/').ok_or("a target is written as `Kind/name`")?;
+        let group = match kind {
+            "Gateway" | "GatewayClass" | "HTTPRoute" | "GRPCRoute" => "gateway.networking.k8s.io",
+            "Service" => "",
+            "ServiceEntry" => "networking.istio.io",
+            _ => return Err(format!("`{kind}` is no kind of target that is known")),
+        };
+        Ok(Some(json!({ "group": group, "kind": kind, "name": name })))
+    }
+
+    /// `--selector name=value` as labels.
+    fn selector(&self) -> Result<Map<String, Value>, String> {
+        let pair = |text: &String| match text.split_once('=') {
+            Some((name, value)) => Ok((name.to_owned(), value.into())),
+            None => Err(format!("`{text}`: a label is written as `name=value`")),
+        };
+        self.arguments.selector.iter().map(pair).collect()
+    }
+}

@@ -1,0 +1,151 @@
+//! `sidegate render`.
+
+use std::env;
+use std::fs;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::{fed, golden, sidegate};
+
+const MODULE: [&str; 2] = ["--module", "oci://registry.example.com/sidegate:0.1.0"];
+
+/// Each target, and what it needs beside the documents.
+const TARGETS: [(&str, &[&str]); 6] = [
+    ("plugin-config", &[]),
+    ("envoy", &[]),
+    ("docker-compose", &[]),
+    ("wasmplugin", &[MODULE[0], MODULE[1], "--selector", "app=calls", "-n", "demo"]),
+    ("trafficextension", &[MODULE[0], MODULE[1], "--target", "Gateway/edge", "--name", "edge"]),
+    ("envoy-extension-policy", &[MODULE[0], MODULE[1], "--target", "HTTPRoute/calls"]),
+];
+
+fn render(target: &str, more: &[&str]) -> crate::Ran {
+    sidegate(&[&["render", "-f", "documents/calls.yaml", "-o", target], more].concat())
+}
+
+#[test]
+fn each_target_is_as_it_was() {
+    for (target, more) in TARGETS {
+        let ran = render(target, more);
+        assert_eq!(ran.code, Some(0), "{target}: {}", ran.err);
+        golden(&format!("render/{target}"), &ran.out);
+        assert!(ran.err.contains("spec.metadata.elsewhere.http: whom it calls is known only when"), "{}", ran.err);
+        assert_eq!(render(target, more).out, ran.out, "{target}: the same input gives the same bytes");
+    }
+}
+
+#[test]
+fn api_keys_are_digests_unless_they_are_to_be_kept() {
+    for (target, more) in TARGETS {
+        let ran = render(target, more);
+        // Nor is there any entry that no rule reads.
+        for secret in ["open-sesame", "b3Blbi1zZXNhbWU", "bm90IHJlYWQ="] {
+            assert!(!format!("{ran:?}").contains(secret), "{target}: {secret}");
+        }
+        let kept = render(target, &[more, &["--keep-keys"]].concat());
+        assert!(kept.out.contains("b3Blbi1zZXNhbWUtMQ=="), "{target}");
+    }
+}
+
+/// What is rendered decides as the documents do: the digest opens the same door.
+#[test]
+fn the_plugin_configuration_is_one_document_that_decides_the_same() {
+    let ran = sidegate(&["render", "-f", "documents/good.yaml", "-o", "plugin-config"]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    let explained = |arguments: &[&str]| fed(&[&["explain", "-f", "-"], arguments].concat(), &ran.out);
+    assert_eq!(explained(&["-H", "authorization: APIKEY open-sesame-1"]).code, Some(0));
+    assert_eq!(explained(&["-H", "authorization: APIKEY open-sesame-2"]).code, Some(1));
+    let again = fed(&["render", "-f", "-", "-o", "plugin-config"], &ran.out);
+    assert_eq!((again.code, again.out), (Some(0), ran.out));
+}
+
+#[test]
+fn what_is_refused_is_not_rendered() {
+    let ran = sidegate(&["render", "-f", "documents/broken.yaml", "-o", "envoy"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""));
+    assert!(ran.err.contains("documents/broken.yaml:10:13: error: "), "{}", ran.err);
+}
+
+#[test]
+fn what_a_target_cannot_do_is_code_2() {
+    let bodies = "apiVersion: sidegate.dev/v1alpha1\nkind: PluginConfig\noptions: {allowOnHeadersStopIteration: true}\nresources:\n\
+                  - {apiVersion: authorino.kuadrant.io/v1beta3, kind: AuthConfig, metadata: {name: a}, spec: {hosts: [a]}}\n";
+    for (target, more, message) in [
+        ("wasmplugin", &MODULE[..], "Istio has no setting"),
+        ("trafficextension", &MODULE[..], "Istio has no setting"),
+        ("envoy-extension-policy", &["--target", "Gateway/a"], "Envoy Gateway has no setting"),
+    ] {
+        let ran = fed(&[&["render", "-f", "-", "-o", target], more].concat(), bodies);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{target}");
+        assert!(ran.err.contains(message), "{}", ran.err);
+    }
+    let ran = fed(&["render", "-f", "-", "-o", "envoy"], bodies);
+    assert_eq!(ran.code, Some(0));
+    assert!(ran.out.contains("allow_on_headers_stop_iteration: true\n"), "{}", ran.out);
+    for (target, more, message) in [
+        ("wasmplugin", &[][..], "--module"),
+        ("envoy-extension-policy", &MODULE[..], "--target"),
+        ("wasmplugin", &[MODULE[0], MODULE[1], "--target", "Pod/a"], "`Pod` is no kind"),
+        ("wasmplugin", &[MODULE[0], MODULE[1], "--selector", "a"], "`name=value`"),
+        ("wasmplugin", &[MODULE[0], MODULE[1], "--selector", "a=b", "--target", "Gateway/a"], "cannot be used with"),
+    ] {
+        let ran = render(target, more);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{target} {more:?}");
+        assert!(ran.err.contains(message), "{}", ran.err);
+    }
+}
+
+/// With `ENVOY` and `SIDEGATE_WASM`: the real Envoy takes it.
+#[test]
+fn envoy_takes_what_is_rendered_for_it() {
+    let (Some(envoy), Some(module)) = (env::var_os("ENVOY"), env::var("SIDEGATE_WASM").ok()) else {
+        eprintln!("ENVOY or SIDEGATE_WASM is not set: Envoy is not asked");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem").display().to_string();
+    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/certs/ca.pem"), &ca).unwrap();
+    let ran = render("envoy", &["--module", &module, "--ca-file", &ca, "--kubernetes-ca-file", &ca]);
+    let path = folder.path().join("envoy.yaml");
+    let validated = |text: &str| {
+        fs::write(&path, text).unwrap();
+        Command::new(&envoy).args(["--mode", "validate", "--log-level", "warn", "-c"]).arg(&path).output().unwrap()
+    };
+    let output = validated(&ran.out);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // And it would tell what is no field of its own.
+    assert!(!validated(&ran.out.replace("failure_policy", "failure_polity")).status.success());
+}
+
+#[test]
+fn compose_gets_dollars_that_it_leaves_alone() {
+    let ran = fed(
+        &["render", "-f", "-", "-o", "docker-compose"],
+        "apiVersion: authorino.kuadrant.io/v1beta3\nkind: AuthConfig\nmetadata: {name: a}\nspec:\n  hosts: [a]\n  when:\n  \
+         - {selector: request.path, operator: matches, value: '^/a$'}\n",
+    );
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.out.contains("^/a$$") && !ran.out.contains("^/a$\""), "{}", ran.out);
+}
+
+#[test]
+fn servers_of_istio_have_the_names_that_istio_gives_them() {
+    let ran = render("wasmplugin", &MODULE);
+    let documents: Vec<Value> = ran.out.split("---\n").map(|text| yaml_serde::from_str(text).unwrap()).collect();
+    let kinds: Vec<_> = documents.iter().filter_map(|document| document["kind"].as_str()).collect();
+    assert_eq!(kinds.iter().filter(|kind| **kind == "ServiceEntry").count(), 2, "{kinds:?}");
+    let clusters: Vec<_> = (documents[0]["spec"]["pluginConfig"]["upstreams"].as_array().into_iter().flatten())
+        .filter_map(|upstream| upstream["cluster"].as_str())
+        .collect();
+    assert_eq!(
+        clusters,
+        [
+            "partners",
+            "outbound|8080||profiles.demo.svc.cluster.local",
+            "outbound|443||idp.example.com",
+            "outbound|443||kubernetes.default.svc.cluster.local",
+            "outbound|50051||spicedb.example.com",
+        ]
+    );
+}
