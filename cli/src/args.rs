@@ -34,6 +34,9 @@ pub enum Command {
     /// Run policy tests: cases with requests, scripted replies, and what is expected
     #[command(after_help = TEST)]
     Test(Test),
+    /// Rewrite AuthConfigs of `v1beta1` and `v1beta2` as `v1beta3`
+    #[command(after_help = MIGRATE)]
+    Migrate(Migrate),
     /// Print a script that completes this command line
     #[command(after_help = COMPLETIONS)]
     Completions {
@@ -219,6 +222,23 @@ pub enum ExplainFormat {
     Text,
     /// One object
     Json,
+}
+
+const MIGRATE: &str = "\
+Of `v1beta2` one word changes, and the rest of the text stays as it is. `v1beta1` is written anew, without its comments. What
+a person must look at is told on standard error. Exit code 1 if the outcome is refused.
+
+Examples:
+  sidegate migrate -f policies/ --write
+  kubectl get authconfig -A -o yaml | sidegate migrate -f - > migrated.yaml";
+
+#[derive(Debug, Args)]
+pub struct Migrate {
+    #[command(flatten)]
+    pub files: Files,
+    /// Write the files, instead of printing
+    #[arg(short, long)]
+    pub write: bool,
 }
 
 const TEST: &str = "\

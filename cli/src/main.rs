@@ -2,9 +2,11 @@
 
 mod args;
 mod documents;
+mod emit;
 mod explain;
 mod files;
 mod lint;
+mod migrate;
 mod render;
 mod report;
 mod test;
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         Command::Validate(arguments) => validate::run(&arguments),
         Command::Render(arguments) => render::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Migrate(arguments) => migrate::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Completions { shell } => completions(shell),
     };

@@ -12,7 +12,7 @@ use sidegate_config::Documents;
 
 use crate::args::{Files, Render, Target};
 use crate::documents::Configuration;
-use crate::{Outcome, files, validate};
+use crate::{Outcome, emit, files, validate};
 use servers::Server;
 
 /// What is rendered.
@@ -57,30 +57,23 @@ pub fn run(arguments: &Render) -> Outcome {
     let rendered = match output {
         Target::PluginConfig => vec![subject.plugin_config.clone()],
         Target::Envoy => vec![envoy::bootstrap(&subject)],
-        Target::DockerCompose => vec![compose::project(&subject)?],
+        Target::DockerCompose => vec![compose::project(&subject)],
         Target::Wasmplugin => istio::wasm_plugin(&subject)?,
         Target::Trafficextension => istio::traffic_extension(&subject)?,
         Target::EnvoyExtensionPolicy => vec![gateway::extension_policy(&subject)?],
     };
-    print(&rendered, *output)?;
+    print(&rendered, *output);
     Ok(true)
 }
 
 /// The plugin configuration as JSON, since that is what Envoy takes; manifests as YAML.
-fn print(rendered: &[Value], output: Target) -> Result<(), String> {
+fn print(rendered: &[Value], output: Target) {
     if output == Target::PluginConfig {
-        rendered.iter().for_each(|value| anstream::println!("{value:#}"));
-        return Ok(());
+        return rendered.iter().for_each(|value| anstream::println!("{value:#}"));
     }
     for (index, value) in rendered.iter().enumerate() {
-        let yaml = to_yaml(value)?;
-        anstream::print!("{}{yaml}", if index > 0 { "---\n" } else { "" });
+        anstream::print!("{}{}", if index > 0 { "---\n" } else { "" }, emit::document(value));
     }
-    Ok(())
-}
-
-fn to_yaml(value: &Value) -> Result<String, String> {
-    yaml_serde::to_string(value).map_err(|error| error.to_string())
 }
 
 impl Subject<'_> {

@@ -2,15 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::{Subject, envoy, to_yaml};
+use super::{Subject, envoy};
+use crate::emit;
 
-pub fn project(subject: &Subject<'_>) -> Result<Value, String> {
+pub fn project(subject: &Subject<'_>) -> Value {
     let (host, _) = subject.upstream();
     let listen = subject.arguments.listen;
     // Compose fills in what begins with `$`.
-    let bootstrap = to_yaml(&envoy::bootstrap(subject))?.replace('$', "$$");
+    let bootstrap = emit::document(&envoy::bootstrap(subject)).replace('$', "$$");
     let module = subject.arguments.module.as_deref().unwrap_or("/etc/envoy/sidegate.wasm");
-    Ok(json!({
+    json!({
         "services": {
             "envoy": {
                 "image": "envoyproxy/envoy:v1.40.0",
@@ -23,5 +24,5 @@ pub fn project(subject: &Subject<'_>) -> Result<Value, String> {
             host: { "image": "traefik/whoami" },
         },
         "configs": { "envoy": { "content": bootstrap } },
-    }))
+    })
 }

@@ -3,6 +3,7 @@
 //! What it prints is in `tests/golden`; with `UPDATE_GOLDEN=1` it is written there.
 
 mod explain;
+mod migrate;
 mod render;
 mod test;
 mod usage;

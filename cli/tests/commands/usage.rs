@@ -2,7 +2,7 @@
 
 use crate::sidegate;
 
-const COMMANDS: [&str; 4] = ["validate", "render", "explain", "test"];
+const COMMANDS: [&str; 5] = ["validate", "render", "explain", "migrate", "test"];
 
 #[test]
 fn help_shows_examples_and_exit_codes() {

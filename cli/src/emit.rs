@@ -1,0 +1,164 @@
+//! Writes YAML that every reader takes for the same.
+//!
+//! By our own hand, since `no`, `on` or `0777` are texts to a writer of YAML 1.2, and something else to kubectl.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+/// Words that some version of YAML takes for something other than a text.
+const WORDS: [&str; 12] = ["null", "true", "false", "yes", "no", "on", "off", "y", "n", ".inf", ".nan", "nan"];
+
+/// A document, in block style.
+pub fn document(value: &Value) -> String {
+    let mut out = String::new();
+    match value {
+        Value::Object(members) if !members.is_empty() => write(value, 0, &mut out),
+        Value::Array(items) if !items.is_empty() => write(value, 0, &mut out),
+        scalar => drop(writeln!(out, "{}", inline(scalar))),
+    }
+    out
+}
+
+/// The lines of a list or an object that is not empty.
+fn write(value: &Value, indent: usize, out: &mut String) {
+    let margin = " ".repeat(indent);
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                let _ = write!(out, "{margin}{}:", text(name));
+                member(value, indent, out);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                let mut lines = String::new();
+                match item {
+                    Value::Object(members) if !members.is_empty() => write(item, indent + 2, &mut lines),
+                    Value::Array(items) if !items.is_empty() => write(item, indent + 2, &mut lines),
+                    Value::String(text) if is_block(text) => lines = format!("{margin}  {}", block(text, indent + 2)),
+                    scalar => lines = format!("{margin}  {}\n", inline(scalar)),
+                }
+                // The first line of an item stands behind its dash.
+                let _ = write!(out, "{margin}- {}", lines.get(indent + 2..).unwrap_or_default());
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What stands behind a name.
+fn member(value: &Value, indent: usize, out: &mut String) {
+    match value {
+        Value::Object(members) if !members.is_empty() => {
+            out.push('\n');
+            write(value, indent + 2, out);
+        }
+        // As Kubernetes writes lists: no deeper than their name.
+        Value::Array(items) if !items.is_empty() => {
+            out.push('\n');
+            write(value, indent, out);
+        }
+        Value::String(text) if is_block(text) => drop(write!(out, " {}", block(text, indent + 2))),
+        scalar => drop(writeln!(out, " {}", inline(scalar))),
+    }
+}
+
+fn inline(value: &Value) -> String {
+    match value {
+        Value::String(string) => text(string),
+        other => other.to_string(),
+    }
+}
+
+/// Plain if nobody can mistake it, else as JSON has it.
+fn text(text: &str) -> String {
+    let starts_well = text.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '_' | '^' | '$'));
+    let plain = |c: char| c.is_ascii_alphanumeric() || " _-./:@^$+*()|\\;=<>%~!?'".contains(c);
+    let structure = text.contains(": ") || text.ends_with([':', ' ']);
+    let word = WORDS.iter().any(|word| text.eq_ignore_ascii_case(word));
+    if starts_well && text.chars().all(plain) && !structure && !word { text.to_owned() } else { quoted(text) }
+}
+
+/// As JSON has it, but for characters that YAML takes for ends of lines, or not at all.
+fn quoted(text: &str) -> String {
+    let mut out = String::new();
+    for c in Value::from(text).to_string().chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => drop(write!(out, "\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Whether a text of several lines can be shown as they are.
+fn is_block(text: &str) -> bool {
+    let printable = |c: char| c == '\n' || (!c.is_control() && c != '\u{feff}' && c != '\u{2028}' && c != '\u{2029}');
+    text.trim_end_matches('\n').contains('\n')
+        && text.chars().all(printable)
+        && !text.starts_with([' ', '\n'])
+        && !text.lines().any(|line| line.ends_with(' '))
+}
+
+fn block(text: &str, indent: usize) -> String {
+    let keep = match (text.strip_suffix('\n'), text.ends_with("\n\n")) {
+        (None, _) => "-",
+        (Some(_), true) => "+",
+        (Some(_), false) => "",
+    };
+    let margin = " ".repeat(indent);
+    let mut out = format!("|{keep}\n");
+    for line in text.split_inclusive('\n') {
+        let blank = line == "\n";
+        let _ = write!(out, "{}{line}", if blank { "" } else { &margin });
+    }
+    if !out.ends_with('\n') {
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::yaml;
+
+    #[test]
+    fn texts_that_somebody_mistakes_are_quoted() {
+        for (value, expected) in [
+            ("no", "\"no\""),
+            ("On", "\"On\""),
+            ("0777", "\"0777\""),
+            ("1e3", "\"1e3\""),
+            ("", "\"\""),
+            ("a: b", "\"a: b\""),
+            ("a #b", "\"a #b\""),
+            ("~", "\"~\""),
+            ("- a", "\"- a\""),
+            ("*", "\"*\""),
+            ("a\tb", "\"a\\tb\""),
+            ("plain words/and.paths", "plain words/and.paths"),
+            ("https://a.test:80/x", "https://a.test:80/x"),
+        ] {
+            assert_eq!(text(value), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_the_same() {
+        let value = json!({
+            "a": [1, -2.5, true, null, "x", {"b": [], "c": {}}, [["deep", {"e": "f"}]], "two\nlines", {"k": "a\n b\n"}],
+            "block": "one\n\n two\nthree\n", "kept": "one\ntwo\n\n\n", "bare": "one\ntwo", "spaces": "one \ntwo", "first": " one\ntwo",
+            "no": "no", "": "empty", "uni": "ä€𝄞", "control": "\u{1}\u{85}", "quote": "say \"hi\" 'there'", "tab": "a\tb\nc",
+            "odd: name": {"x": 1}, "template": "{auth.identity.sub}", "regex": "^/a(/.*)?$", "percent": "%FOO%",
+        });
+        let text = document(&value);
+        assert_eq!(yaml::parse("f", &text).unwrap()[0].to_value(), value, "{text}");
+        let other: Value = yaml_serde::from_str(&text).unwrap();
+        assert_eq!(other, value, "{text}");
+        assert_eq!(document(&json!([])), "[]\n");
+    }
+}

@@ -1,0 +1,89 @@
+//! `sidegate migrate`.
+
+use std::fs;
+
+use crate::{fed, golden, here, sidegate};
+
+#[test]
+fn v1beta1_is_written_anew_and_what_a_person_must_look_at_is_told() {
+    let ran = sidegate(&["migrate", "-f", "documents/migrate/v1beta1.yaml"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    golden("migrate/v1beta1.yaml", &ran.out);
+    golden("migrate/v1beta1.notes", &ran.err);
+    // Nothing is left to migrate, and the engine takes it.
+    let again = fed(&["migrate", "-f", "-"], &ran.out);
+    assert_eq!((again.code, again.out.as_str(), again.err.as_str()), (Some(0), ran.out.as_str(), ""));
+    let validated = fed(&["validate", "-f", "-", "--without-secrets"], &ran.out);
+    assert_eq!(validated.code, Some(0), "{}", validated.out);
+}
+
+#[test]
+fn of_v1beta2_only_the_version_changes() {
+    let before = fs::read_to_string(here().join("documents/migrate/v1beta2.yaml")).unwrap();
+    let ran = sidegate(&["migrate", "-f", "documents/migrate/v1beta2.yaml"]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    let changed: Vec<_> = before.lines().zip(ran.out.lines()).filter(|(before, after)| before != after).collect();
+    assert_eq!(
+        changed,
+        [
+            (
+                "apiVersion: \"authorino.kuadrant.io/v1beta2\"   # and this,",
+                "apiVersion: \"authorino.kuadrant.io/v1beta3\"   # and this,"
+            ),
+            ("- apiVersion: authorino.kuadrant.io/v1beta2", "- apiVersion: authorino.kuadrant.io/v1beta3"),
+        ]
+    );
+    assert_eq!(before.lines().count(), ran.out.lines().count());
+}
+
+#[test]
+fn files_are_written_if_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["v1beta1.yaml", "v1beta2.yaml"] {
+        fs::copy(here().join("documents/migrate").join(name), folder.path().join(name)).unwrap();
+    }
+    let new = "apiVersion: authorino.kuadrant.io/v1beta3\nkind: AuthConfig\nmetadata: {name: now}\nspec: {hosts: [now.test]}\n";
+    fs::write(folder.path().join("now.yaml"), new).unwrap();
+    let path = folder.path().display().to_string();
+    let ran = sidegate(&["migrate", "-f", &path, "--write"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), ""), "{}", ran.err);
+    assert_eq!(ran.err.matches(": migrated\n").count(), 2, "{}", ran.err);
+    assert_eq!(fs::read_to_string(folder.path().join("now.yaml")).unwrap(), new);
+    golden("migrate/v1beta1.yaml", &fs::read_to_string(folder.path().join("v1beta1.yaml")).unwrap());
+    let again = sidegate(&["migrate", "-f", &path, "--write"]);
+    assert_eq!((again.code, again.err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn an_outcome_that_is_refused_is_code_1() {
+    let document = "apiVersion: authorino.kuadrant.io/v1beta1\nkind: AuthConfig\nmetadata: {name: a}\nspec:\n  hosts: [a]\n  identity:\n  \
+                    - {name: a}\n  - {oidc: {endpoint: x}}\n  - {name: a, credentials: {in: body, keySelector: x}}\n";
+    let ran = fed(&["migrate", "-f", "-"], document);
+    assert_eq!(ran.code, Some(1));
+    for part in [
+        "spec.identity[1]: has no name: left out",
+        "`body` is no place for credentials",
+        "another one of the name `a`",
+        "error: AuthConfig default/a: spec.authentication.a: exactly one method is needed",
+    ] {
+        assert!(ran.err.contains(part), "{part}: {}", ran.err);
+    }
+}
+
+#[test]
+fn json_stays_json_and_lists_stay_lists() {
+    let list = r#"{"apiVersion": "authorino.kuadrant.io/v1beta1", "kind": "AuthConfigList", "items": [
+        {"apiVersion": "authorino.kuadrant.io/v1beta1", "kind": "AuthConfig", "metadata": {"name": "a"},
+         "spec": {"hosts": ["a"], "identity": [{"name": "x", "anonymous": {}}]}}]}"#;
+    let ran = fed(&["migrate", "-f", "-"], list);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(json["apiVersion"], "authorino.kuadrant.io/v1beta3");
+    assert_eq!(json["items"][0]["spec"]["authentication"], serde_json::json!({"x": {"anonymous": {}}}));
+}
+
+#[test]
+fn standard_input_cannot_be_written_to() {
+    let ran = fed(&["migrate", "-f", "-", "--write"], "");
+    assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""));
+}
