@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::external::{
@@ -66,18 +66,22 @@ pub struct PatternExpression {
     pub selector: String,
     /// How to compare.
     pub operator: Operator,
-    /// What to compare with; absent is the empty string.
-    #[serde(default)]
-    pub value: String,
+    /// What to compare with; absent is the empty string. A string is compared as text, anything else by its type.
+    #[serde(default = "empty_text")]
+    pub value: Value,
+}
+
+fn empty_text() -> Value {
+    Value::String(String::new())
 }
 
 /// Operators of a pattern expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "camelCase")]
 pub enum Operator {
-    /// The texts are equal.
+    /// They are equal: as texts if `value` is one, else of the same type and value.
     Eq,
-    /// The texts differ.
+    /// They are not equal.
     Neq,
     /// The list has the value.
     Incl,
@@ -85,6 +89,18 @@ pub enum Operator {
     Excl,
     /// The text matches the regular expression (RE2, not anchored).
     Matches,
+    /// The value, which is a list, has what is selected.
+    In,
+    /// The value, which is a list, does not have what is selected.
+    NotIn,
+    /// The number is greater.
+    Gt,
+    /// The number is greater or equal.
+    Ge,
+    /// The number is less.
+    Lt,
+    /// The number is less or equal.
+    Le,
 }
 
 /// A pattern expression, a reference to named ones, a CEL predicate, or a combination.
@@ -95,8 +111,9 @@ pub struct PatternExpressionOrRef {
     pub selector: Option<String>,
     /// How to compare; with `selector`.
     pub operator: Option<Operator>,
-    /// What to compare with; absent is the empty string.
-    pub value: Option<String>,
+    /// What to compare with; absent is the empty string. A string is compared as text, anything else by its type.
+    #[serde(default, deserialize_with = "given")]
+    pub value: Option<Value>,
     /// Name of an entry of `spec.patterns`.
     pub pattern_ref: Option<String>,
     /// CEL expression that yields a boolean.
@@ -105,6 +122,11 @@ pub struct PatternExpressionOrRef {
     pub all: Option<Vec<PatternExpressionOrRef>>,
     /// Any of these.
     pub any: Option<Vec<PatternExpressionOrRef>>,
+}
+
+/// A value that is there, be it null.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 /// A value: fixed, selected from the Authorization JSON, or computed by CEL (`expression` over `selector` over `value`).

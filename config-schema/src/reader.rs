@@ -164,6 +164,19 @@ impl<'c> Cursor<'c> {
         name == "status" && matches!(self.place, Place::Root) && self.reading.dialect != Dialect::Ours
     }
 
+    /// Says so if a pattern has what `v1beta2` has not: a value that is no string, an operator that asks for one.
+    fn check_v1beta2_pattern(&self, name: &str, value: &'c Node<'c>) {
+        let place = Place::Member(&self.place, name);
+        match (name, value) {
+            ("value", Node::String(_)) => {}
+            ("value", _) => Cursor { node: Some(value), place, ..*self }.mismatch("a string"),
+            ("operator", Node::String(operator)) if NEWER_OPERATORS.contains(&operator.as_ref()) => {
+                self.reading.note(&place, NEWER);
+            }
+            _ => {}
+        }
+    }
+
     /// The members that a struct knows, and a stand-in for each that it misses.
     fn fields(&self, known: &'static [&'static str]) -> Vec<(&'c str, Option<&'c Node<'c>>)> {
         let mut fields = Vec::with_capacity(known.len());
@@ -175,8 +188,13 @@ impl<'c> Cursor<'c> {
                 }
                 continue;
             }
-            if self.reading.dialect == Dialect::V1beta2 && !self.lenient && is_newer(&self.place, name) {
-                self.reading.note(&place, NEWER);
+            if self.reading.dialect == Dialect::V1beta2 && !self.lenient {
+                if is_newer(&self.place, name) {
+                    self.reading.note(&place, NEWER);
+                }
+                if known.contains(&"operator") {
+                    self.check_v1beta2_pattern(name, value);
+                }
             }
             if !(self.lenient && *value == Node::Null) {
                 fields.push((name, Some(value)));
@@ -194,6 +212,9 @@ impl<'c> Cursor<'c> {
 
 const NEWER: &str = "is not in `v1beta2`: change `apiVersion` to `authorino.kuadrant.io/v1beta3`, which every `v1beta2` \
                      document can do as it is";
+
+/// Operators of patterns that came with `v1beta3`.
+const NEWER_OPERATORS: [&str; 6] = ["in", "notIn", "gt", "ge", "lt", "le"];
 
 /// Whether a field of an AuthConfig's `spec` came with `v1beta3`.
 fn is_newer(parent: &Place<'_>, field: &str) -> bool {

@@ -462,8 +462,8 @@ mod specs {
                 "spec.authentication.d: must be an object, not a list: write its entries as `{\"name\": …}`",
                 "spec.authorization: must be an object, not a list: write its entries as `{\"name\": …}`",
                 "spec.hosts: must be a list, not a string: put it in `[…]`",
-                "spec.patterns.p[0].operator: unknown value `equals`; known are `eq`, `neq`, `incl`, `excl`, `matches`",
-                "spec.patterns.p[0].value: must be a string, not a number: put it in quotes",
+                "spec.patterns.p[0].operator: unknown value `equals`; known are `eq`, `neq`, `incl`, `excl`, `matches`, \
+                 `in`, `notIn`, `gt`, `ge`, `lt`, `le`",
                 "spec.response.unauthorized.body: must be an object, not a string",
                 "spec.response.unauthorized.code: must be a whole number, not this one",
                 "spec.when: must be a list, not an object: put it in `[…]`",

@@ -1,10 +1,10 @@
 //! Conditions: patterns, references to named ones, CEL predicates, and their combinations.
 
+use serde_json::Value;
 use sidegate_config::{Operator, PatternExpression, PatternExpressionOrRef};
 
-use super::regex::{self, Regex};
-use super::selector::Selector;
-use super::{EvalError, text};
+use super::EvalError;
+use super::pattern::Pattern;
 use crate::compile::Compiler;
 use crate::view::View;
 
@@ -36,22 +36,6 @@ enum Criterion {
     Pattern(Pattern),
     #[cfg(feature = "cel")]
     Predicate(super::cel::Program, String),
-}
-
-/// A selector, an operator and a value.
-#[derive(Debug)]
-struct Pattern {
-    selector: Selector,
-    test: Test,
-    source: PatternExpression,
-}
-
-/// What the operator does with the value.
-#[derive(Debug)]
-enum Test {
-    Equals(bool),
-    Includes(bool),
-    Matches(Regex),
 }
 
 impl Condition {
@@ -107,7 +91,7 @@ fn compile_item(item: &PatternExpressionOrRef, depth: usize, compiler: &mut Comp
         }
         Some(Criterion::Any(compiler.at("any", |compiler| compile_list(items, inner, compiler))))
     } else {
-        compile_pattern(selector.as_deref(), *operator, value.as_deref(), compiler)
+        compile_pattern(selector.as_deref(), *operator, value.as_ref(), compiler)
     };
     Vec::from_iter(criterion)
 }
@@ -115,15 +99,15 @@ fn compile_item(item: &PatternExpressionOrRef, depth: usize, compiler: &mut Comp
 fn compile_pattern(
     selector: Option<&str>,
     operator: Option<Operator>,
-    value: Option<&str>,
+    value: Option<&Value>,
     compiler: &mut Compiler<'_>,
 ) -> Option<Criterion> {
     let (Some(selector), Some(operator)) = (selector, operator) else {
         compiler.problem("`selector` and `operator` are both needed");
         return None;
     };
-    let source =
-        PatternExpression { selector: selector.to_owned(), operator, value: value.unwrap_or_default().to_owned() };
+    let value = value.cloned().unwrap_or_else(|| Value::String(String::new()));
+    let source = PatternExpression { selector: selector.to_owned(), operator, value };
     Pattern::compile(source, compiler).map(Criterion::Pattern)
 }
 
@@ -170,38 +154,6 @@ fn compile_predicate(_source: &str, compiler: &mut Compiler<'_>) -> Option<Crite
     None
 }
 
-impl Pattern {
-    fn compile(source: PatternExpression, compiler: &mut Compiler<'_>) -> Option<Self> {
-        let test = match source.operator {
-            Operator::Eq => Test::Equals(true),
-            Operator::Neq => Test::Equals(false),
-            Operator::Incl => Test::Includes(true),
-            Operator::Excl => Test::Includes(false),
-            Operator::Matches => match regex::compile(&source.value) {
-                Ok(regex) => Test::Matches(regex),
-                Err(reason) => {
-                    let message = format!("`{}` is no regular expression: {reason}", shorten(&source.value));
-                    compiler.at("value", |compiler| compiler.problem(message));
-                    return None;
-                }
-            },
-        };
-        let selector = compiler.at("selector", |compiler| Selector::compile(&source.selector, compiler));
-        Some(Self { selector, test, source })
-    }
-
-    fn holds(&self, view: &View) -> bool {
-        let Self { selector, test, source } = self;
-        match test {
-            Test::Equals(expected) => selector.with_text(view, |text| text == source.value) == *expected,
-            Test::Includes(expected) => {
-                selector.any_item(view, |item| text::with(item, |text| text == source.value)) == *expected
-            }
-            Test::Matches(regex) => selector.with_text(view, |text| regex.is_match(text.as_bytes())),
-        }
-    }
-}
-
 impl Criterion {
     fn holds(&self, view: &View) -> Result<bool, EvalError> {
         match self {
@@ -239,9 +191,7 @@ fn first_failed<'a>(criteria: &'a [Criterion], view: &View) -> Result<Option<&'a
 impl std::fmt::Display for Criterion {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (word, criteria) = match self {
-            Self::Pattern(Pattern { source: PatternExpression { selector, operator, value }, .. }) => {
-                return write!(f, "{selector} {} {value}", name(*operator));
-            }
+            Self::Pattern(pattern) => return write!(f, "{pattern}"),
             #[cfg(feature = "cel")]
             Self::Predicate(_, source) => return f.write_str(source),
             Self::All(criteria) => ("all", criteria),
@@ -255,17 +205,8 @@ impl std::fmt::Display for Criterion {
     }
 }
 
-const fn name(operator: Operator) -> &'static str {
-    match operator {
-        Operator::Eq => "eq",
-        Operator::Neq => "neq",
-        Operator::Incl => "incl",
-        Operator::Excl => "excl",
-        Operator::Matches => "matches",
-    }
-}
-
-fn shorten(text: &str) -> String {
+/// The beginning, if it is long.
+pub(super) fn shorten(text: &str) -> String {
     match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
@@ -274,7 +215,7 @@ fn shorten(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::expression::testing::{compiled, view};

@@ -12,6 +12,8 @@ use crate::view::View;
 #[cfg(feature = "cel")]
 pub mod cel;
 pub mod condition;
+pub mod number;
+mod pattern;
 pub mod regex;
 pub mod selector;
 pub mod template;
