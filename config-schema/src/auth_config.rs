@@ -129,7 +129,8 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D:
     Value::deserialize(deserializer).map(Some)
 }
 
-/// A value: fixed, selected from the Authorization JSON, or computed by CEL (`expression` over `selector` over `value`).
+/// A value: fixed, selected from the Authorization JSON, or computed by CEL (`expression` over `selector` over `value`), or
+/// a `template`, which stands alone.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ValueOrSelector {
@@ -139,6 +140,8 @@ pub struct ValueOrSelector {
     pub selector: Option<String>,
     /// CEL expression.
     pub expression: Option<String>,
+    /// Text with `{{ path }}` placeholders; one placeholder and nothing else is the value itself, with its type.
+    pub template: Option<String>,
 }
 
 /// Caching of a rule's result.

@@ -221,6 +221,7 @@ fn is_newer(parent: &Place<'_>, field: &str) -> bool {
     match field {
         "predicate"
         | "expression"
+        | "template"
         | "urlExpression"
         | "jwksUrl"
         | "userInfoUrl"

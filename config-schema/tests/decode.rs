@@ -504,6 +504,7 @@ mod specs {
                     "authentication": {
                         "timeout": {"jwt": {"jwksUrl": "u", "timeout": 1, "issuer": "i", "audiences": ["a"]}},
                         "x": {"x509": {"selector": {}, "source": {"expression": "e"}}},
+                        "y": {"anonymous": {}, "defaults": {"template": {"template": "t"}}},
                     },
                     "authorization": {"version": {"patternMatching": {"patterns": []}}},
                     "response": {"success": {"headers": {"source": {"plain": {"expression": "e"}}}}},
@@ -520,6 +521,7 @@ mod specs {
             "spec.authentication.timeout.jwt.timeout",
             "spec.authentication.x.x509.source",
             "spec.authentication.x.x509.source.expression",
+            "spec.authentication.y.defaults.template.template",
             "spec.response.success.headers.source.plain.expression",
             "spec.when[0].predicate",
         ];

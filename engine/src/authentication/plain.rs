@@ -24,7 +24,7 @@ impl Plain {
             compiler.problem("exactly one of `selector` and `expression` is needed");
         }
         let source = expression.clone().or_else(|| selector.clone()).unwrap_or_default();
-        let value = Dynamic::compile(&ValueOrSelector { value: None, selector, expression }, compiler);
+        let value = Dynamic::compile(&ValueOrSelector { selector, expression, ..Default::default() }, compiler);
         Self { value, source }
     }
 

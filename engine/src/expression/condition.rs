@@ -166,7 +166,7 @@ impl Criterion {
                 }
                 Ok(false)
             }
-            Self::Pattern(pattern) => Ok(pattern.holds(view)),
+            Self::Pattern(pattern) => pattern.holds(view),
             #[cfg(feature = "cel")]
             Self::Predicate(program, _) => program.boolean(view),
         }

@@ -43,15 +43,24 @@ pub enum Dynamic {
     Selector(Selector),
     /// Text with placeholders.
     Template(Template),
+    /// Text with placeholders, or the value of a single one.
+    Interpolation(Template),
     /// What CEL computes.
     #[cfg(feature = "cel")]
     Cel(cel::Program),
 }
 
 impl Dynamic {
-    /// Compiles; problems go to the compiler. `expression` wins over `selector`, and that over `value`.
+    /// Compiles; problems go to the compiler. `expression` wins over `selector`, and that over `value`; `template` stands
+    /// alone.
     pub fn compile(source: &ValueOrSelector, compiler: &mut Compiler<'_>) -> Self {
-        let ValueOrSelector { value, selector, expression } = source;
+        let ValueOrSelector { value, selector, expression, template } = source;
+        if let Some(template) = template {
+            if value.is_some() || selector.is_some() || expression.is_some() {
+                compiler.problem("`template` stands alone: leave out `value`, `selector` and `expression`");
+            }
+            return Self::Interpolation(compiler.at("template", |c| Template::interpolation(template, c)));
+        }
         let given = |text: &'_ Option<String>| text.clone().filter(|text| !text.is_empty());
         match (given(expression), given(selector)) {
             (Some(source), _) => compiler.at("expression", |compiler| Self::compile_cel(&source, compiler)),
@@ -102,6 +111,7 @@ impl Dynamic {
             Self::Fixed(value) => value.clone(),
             Self::Selector(selector) => selector.value(view),
             Self::Template(template) => Value::String(template.text(view)),
+            Self::Interpolation(template) => template.value(view),
             #[cfg(feature = "cel")]
             Self::Cel(program) => program.value(view)?,
         })
@@ -115,7 +125,7 @@ impl Dynamic {
         Ok(match self {
             Self::Fixed(value) => text::stringify(value),
             Self::Selector(selector) => selector.text(view),
-            Self::Template(template) => template.text(view),
+            Self::Template(template) | Self::Interpolation(template) => template.text(view),
             #[cfg(feature = "cel")]
             Self::Cel(program) => text::stringify(&program.value(view)?),
         })
@@ -170,6 +180,13 @@ mod tests {
                 json!("ceAL\"ICE"),
                 "ceAL\"ICE",
             ),
+            (json!({"template": "{{auth.identity.age}}"}), json!(41.0), "41"),
+            (json!({"template": "{{ auth.identity.groups }}"}), json!(["a", "b"]), r#"["a","b"]"#),
+            (json!({"template": "{{auth.identity.missing}}"}), json!(null), ""),
+            (json!({"template": " {{auth.identity.age}}"}), json!(" 41"), " 41"),
+            (json!({"template": "plain {text}"}), json!("plain {text}"), "plain {text}"),
+            (json!({"template": r#"{"q":"{{request.path}}"}"#}), json!(r#"{"q":"/a?b=<c>"}"#), r#"{"q":"/a?b=<c>"}"#),
+            (json!({"template": ""}), json!(""), ""),
             // Upstream takes this for a template too.
             (json!({"selector": "auth.identity.{sub,age}"}), json!("auth.identity."), "auth.identity."),
         ] {
@@ -217,7 +234,7 @@ mod tests {
         let (_, identity) = page.split_once("```json\n").unwrap();
         let identity = serde_json::from_str(identity.split("```").next().unwrap()).unwrap();
         let view = view(&[], &[], Some(identity));
-        let sections = [("Selectors", 13), ("Modifiers", 13), ("Templates", 5), ("CEL", 16)];
+        let sections = [("Selectors", 13), ("Modifiers", 17), ("Templates", 5), ("Double braces", 6), ("CEL", 16)];
         for (heading, count) in sections {
             let rows = documented(heading);
             assert_eq!(rows.len(), count, "{heading}");
@@ -225,6 +242,9 @@ mod tests {
                 if heading == "CEL" {
                     #[cfg(feature = "cel")]
                     assert_eq!(text::to_json(&dynamic(json!({"expression": source})).value(&view).unwrap()), expected);
+                } else if heading == "Double braces" {
+                    let value = dynamic(json!({"template": source})).value(&view).unwrap();
+                    assert_eq!(text::to_json(&value), expected, "{source}");
                 } else if heading == "Templates" {
                     assert!(template::is_template(&source), "{source}");
                     assert_eq!(dynamic(json!({"selector": source})).text(&view).unwrap(), expected, "{source}");

@@ -1,7 +1,9 @@
 //! Patterns: a selector, an operator and a value.
 //!
-//! A `value` that is a string is compared as text, as Authorino does. Anything else is compared by its type.
+//! A `value` that is a string is compared as text, as Authorino does. Anything else is compared by its type. Either side may
+//! be a template with double braces.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -11,25 +13,40 @@ use sidegate_config::{Operator, PatternExpression};
 use super::number::{self, decimal};
 use super::regex::{self, Regex};
 use super::selector::Selector;
-use super::text;
+use super::template::{Template, has_double_braces};
+use super::{EvalError, text};
 use crate::compile::Compiler;
 use crate::view::View;
 
 /// A compiled pattern.
 #[derive(Debug)]
 pub struct Pattern {
-    left: Selector,
+    left: Left,
     test: Test,
     source: PatternExpression,
+}
+
+/// What stands on the left.
+#[derive(Debug)]
+enum Left {
+    Path(Selector),
+    Template(Template),
+}
+
+/// What stands on the right, if it may depend on the request.
+#[derive(Debug)]
+enum Right<T> {
+    Fixed(T),
+    Template(Template),
 }
 
 /// What the operator does with the value.
 #[derive(Debug)]
 enum Test {
     /// `eq` and `neq` of texts.
-    Equals(String, bool),
+    Equals(Right<String>, bool),
     /// `incl` and `excl` of texts.
-    Includes(String, bool),
+    Includes(Right<String>, bool),
     /// `matches`.
     Matches(Regex),
     /// `eq` and `neq` by type.
@@ -37,9 +54,9 @@ enum Test {
     /// `incl` and `excl` by type.
     Has(Value, bool),
     /// `in` and `notIn`.
-    OneOf(Vec<Value>, bool),
+    OneOf(Right<Vec<Value>>, bool),
     /// `gt`, `ge`, `lt` and `le`.
-    Order(Bound, Number),
+    Order(Bound, Right<Number>),
 }
 
 /// On which side of a number.
@@ -54,20 +71,27 @@ enum Bound {
 impl Pattern {
     /// Compiles; none if the problem was told.
     pub fn compile(source: PatternExpression, compiler: &mut Compiler<'_>) -> Option<Self> {
-        let test = compiler.at("value", |compiler| {
-            Test::compile(source.operator, &source.value).map_err(|problem| compiler.problem(problem)).ok()
+        let test = compiler.at("value", |compiler| Test::compile(source.operator, &source.value, compiler));
+        let left = compiler.at("selector", |compiler| match &source.selector {
+            template if has_double_braces(template) => Left::Template(Template::interpolation(template, compiler)),
+            path => Left::Path(Selector::compile(path, compiler)),
         });
-        let left = compiler.at("selector", |compiler| Selector::compile(&source.selector, compiler));
         Some(Self { left, test: test?, source })
     }
 
     /// Whether it holds.
-    pub fn holds(&self, view: &View) -> bool {
-        let Self { left, test, source: _ } = self;
-        match test {
-            Test::Equals(value, expected) => left.with_text(view, |text| text == value) == *expected,
+    ///
+    /// # Errors
+    /// The value is a template, and yields what the operator cannot compare with.
+    pub fn holds(&self, view: &View) -> Result<bool, EvalError> {
+        let Self { left, test, source } = self;
+        Ok(match test {
+            Test::Equals(value, expected) => {
+                value.with(view, |value| left.with_text(view, |text| text == value)) == *expected
+            }
             Test::Includes(value, expected) => {
-                left.any_item(view, |item| text::with(item, |text| text == value)) == *expected
+                let includes = |value: &str| left.any_item(view, |item| text::with(item, |text| text == value));
+                value.with(view, includes) == *expected
             }
             Test::Matches(regex) => left.with_text(view, |text| regex.is_match(text.as_bytes())),
             Test::Is(value, expected) => is(left.find(view).as_deref().unwrap_or(&Value::Null), value) == *expected,
@@ -75,28 +99,117 @@ impl Pattern {
             Test::OneOf(values, expected) => {
                 let found = left.find(view);
                 let found = found.as_deref().unwrap_or(&Value::Null);
-                values.iter().any(|value| is(found, value)) == *expected
+                values.any(view, source, |value| is(found, value))? == *expected
             }
-            Test::Order(bound, number) => left.find(view).is_some_and(|found| bound.holds(&found, number)),
+            Test::Order(bound, number) => {
+                let number = number.number(view, source)?;
+                left.find(view).is_some_and(|found| bound.holds(&found, &number))
+            }
+        })
+    }
+}
+
+impl Left {
+    fn find<'a>(&'a self, view: &'a View) -> Option<Cow<'a, Value>> {
+        match self {
+            Self::Path(selector) => selector.find(view),
+            Self::Template(template) => Some(Cow::Owned(template.value(view))),
+        }
+    }
+
+    fn with_text<T>(&self, view: &View, read: impl FnOnce(&str) -> T) -> T {
+        match self {
+            Self::Path(selector) => selector.with_text(view, read),
+            Self::Template(template) => read(&template.text(view)),
+        }
+    }
+
+    fn any_item(&self, view: &View, mut satisfies: impl FnMut(&Value) -> bool) -> bool {
+        match self {
+            Self::Path(selector) => selector.any_item(view, satisfies),
+            Self::Template(template) => match template.value(view) {
+                Value::Null => false,
+                Value::Array(items) => items.iter().any(satisfies),
+                value => satisfies(&value),
+            },
+        }
+    }
+}
+
+impl Right<String> {
+    fn with<T>(&self, view: &View, read: impl FnOnce(&str) -> T) -> T {
+        match self {
+            Self::Fixed(text) => read(text),
+            Self::Template(template) => read(&template.text(view)),
+        }
+    }
+}
+
+impl Right<Vec<Value>> {
+    fn any(
+        &self,
+        view: &View,
+        source: &PatternExpression,
+        satisfies: impl FnMut(&Value) -> bool,
+    ) -> Result<bool, EvalError> {
+        match self {
+            Self::Fixed(values) => Ok(values.iter().any(satisfies)),
+            Self::Template(template) => match template.value(view) {
+                Value::Array(values) => Ok(values.iter().any(satisfies)),
+                other => Err(EvalError(needs(source.operator, "a list", &other))),
+            },
+        }
+    }
+}
+
+impl Right<Number> {
+    fn number<'a>(&'a self, view: &View, source: &PatternExpression) -> Result<Cow<'a, Number>, EvalError> {
+        match self {
+            Self::Fixed(number) => Ok(Cow::Borrowed(number)),
+            Self::Template(template) => {
+                let value = template.value(view);
+                let number = as_number(&value).map(Cow::into_owned);
+                number.map(Cow::Owned).ok_or_else(|| EvalError(needs(source.operator, "a number", &value)))
+            }
         }
     }
 }
 
 impl Test {
-    fn compile(operator: Operator, value: &Value) -> Result<Self, String> {
+    fn compile(operator: Operator, value: &Value, compiler: &mut Compiler<'_>) -> Option<Self> {
+        let template = value.as_str().filter(|text| has_double_braces(text) && operator != Operator::Matches);
+        if let Some(template) = template {
+            let template = Template::interpolation(template, compiler);
+            return Some(match operator {
+                Operator::Eq | Operator::Neq => Self::Equals(Right::Template(template), operator == Operator::Eq),
+                Operator::Incl | Operator::Excl => {
+                    Self::Includes(Right::Template(template), operator == Operator::Incl)
+                }
+                Operator::In | Operator::NotIn => Self::OneOf(Right::Template(template), operator == Operator::In),
+                Operator::Gt => Self::Order(Bound::Above, Right::Template(template)),
+                Operator::Ge => Self::Order(Bound::From, Right::Template(template)),
+                Operator::Lt => Self::Order(Bound::Below, Right::Template(template)),
+                Operator::Le => Self::Order(Bound::UpTo, Right::Template(template)),
+                Operator::Matches => return None,
+            });
+        }
+        Self::fixed(operator, value).map_err(|problem| compiler.problem(problem)).ok()
+    }
+
+    fn fixed(operator: Operator, value: &Value) -> Result<Self, String> {
         let is_scalar = !value.is_array() && !value.is_object();
         let scalar = || if is_scalar { Ok(value.clone()) } else { Err(needs(operator, "one value", value)) };
         let list = || value.as_array().cloned().ok_or_else(|| needs(operator, "a list", value));
         let number = |bound| match value {
-            Value::Number(number) => Ok(Self::Order(bound, number.clone())),
+            Value::Number(number) => Ok(Self::Order(bound, Right::Fixed(number.clone()))),
             other => Err(needs(operator, "a number, without quotes", other)),
         };
         match (operator, value) {
             (Operator::Eq | Operator::Neq, Value::String(text)) => {
-                Ok(Self::Equals(text.clone(), operator == Operator::Eq))
+                Ok(Self::Equals(Right::Fixed(text.clone()), operator == Operator::Eq))
             }
             (Operator::Incl | Operator::Excl, Value::String(text)) => {
-                Ok(Self::Includes(text.clone(), operator == Operator::Incl))
+                Ok(Self::Includes(Right::Fixed(text.clone()), operator == Operator::Incl))
             }
             (Operator::Matches, Value::String(pattern)) => {
                 regex::compile(pattern).map(Self::Matches).map_err(|reason| {
@@ -106,7 +219,9 @@ impl Test {
             (Operator::Matches, other) => Err(needs(operator, "a regular expression, in quotes", other)),
             (Operator::Eq | Operator::Neq, _) => scalar().map(|value| Self::Is(value, operator == Operator::Eq)),
             (Operator::Incl | Operator::Excl, _) => scalar().map(|value| Self::Has(value, operator == Operator::Incl)),
-            (Operator::In | Operator::NotIn, _) => list().map(|values| Self::OneOf(values, operator == Operator::In)),
+            (Operator::In | Operator::NotIn, _) => {
+                list().map(|values| Self::OneOf(Right::Fixed(values), operator == Operator::In))
+            }
             (Operator::Gt, _) => number(Bound::Above),
             (Operator::Ge, _) => number(Bound::From),
             (Operator::Lt, _) => number(Bound::Below),
@@ -118,17 +233,22 @@ impl Test {
 impl Bound {
     /// Whether a number, or text that is one, is within the bound; nothing else is.
     fn holds(self, left: &Value, right: &Number) -> bool {
-        let ordering = match left {
-            Value::Number(left) => number::compare(left, right),
-            Value::String(text) => decimal(text).and_then(|left| number::compare(&left, right)),
-            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-        };
+        let ordering = as_number(left).and_then(|left| number::compare(&left, right));
         ordering.is_some_and(|ordering| match self {
             Self::Above => ordering == Ordering::Greater,
             Self::From => ordering != Ordering::Less,
             Self::Below => ordering == Ordering::Less,
             Self::UpTo => ordering != Ordering::Greater,
         })
+    }
+}
+
+/// A number, or text that is one.
+fn as_number(value: &Value) -> Option<Cow<'_, Number>> {
+    match value {
+        Value::Number(number) => Some(Cow::Borrowed(number)),
+        Value::String(text) => decimal(text).map(Cow::Owned),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
@@ -259,7 +379,42 @@ mod tests {
         ] {
             let (pattern, problems) = compile(&format!("auth.identity.{selector}"), operator, &value);
             assert_eq!(problems, [""; 0]);
+            assert_eq!(pattern.unwrap().holds(&view), Ok(expected), "{selector} {operator} {value}");
+        }
+    }
+
+    #[test]
+    fn either_side_may_be_a_template() {
+        let identity = json!({"id": 7, "text": "7", "list": [7, "a"], "max": 10, "name": "al"});
+        let view = view(&[(":path", "/users/7")], &[], Some(identity));
+        let (list, null) = (needs(Operator::In, "a list", &json!(7)), needs(Operator::Gt, "a number", &json!(null)));
+        for (selector, operator, value, expected) in [
+            ("request.path", "eq", "/users/{{auth.identity.id}}", Ok(true)),
+            ("request.path", "neq", "/users/{{auth.identity.name}}", Ok(true)),
+            ("auth.identity.text", "eq", "{{auth.identity.id}}", Ok(true)),
+            ("{{auth.identity.name}}-{{auth.identity.id}}", "eq", "al-7", Ok(true)),
+            ("{{auth.identity.name}}-{{auth.identity.id}}", "matches", "^al-[0-9]$", Ok(true)),
+            ("{{auth.identity.list}}", "incl", "a", Ok(true)),
+            ("{{auth.identity.missing}}", "incl", "", Ok(false)),
+            ("{{auth.identity.name}}", "excl", "al", Ok(false)),
+            ("auth.identity.list", "incl", "{{auth.identity.id}}", Ok(true)),
+            ("auth.identity.id", "in", "{{auth.identity.list}}", Ok(true)),
+            ("auth.identity.name", "notIn", "{{auth.identity.list}}", Ok(true)),
+            ("auth.identity.id", "lt", "{{auth.identity.max}}", Ok(true)),
+            ("{{auth.identity.id}}0", "gt", "{{auth.identity.text}}", Ok(true)),
+            ("auth.identity.missing", "eq", "{{auth.identity.nothing}}", Ok(true)),
+            ("auth.identity.name", "in", "{{auth.identity.id}}", Err(EvalError(list))),
+            ("auth.identity.id", "gt", "{{auth.identity.missing}}", Err(EvalError(null))),
+            // Today's meaning.
+            ("request.path", "eq", r"\{{auth.identity.id}}", Ok(false)),
+            ("request.path", "matches", "{{x}}", Ok(false)),
+        ] {
+            let (pattern, problems) = compile(selector, operator, &json!(value));
+            assert_eq!(problems, [""; 0]);
             assert_eq!(pattern.unwrap().holds(&view), expected, "{selector} {operator} {value}");
+        }
+        for (selector, value) in [("{{a.#(b}}", "x"), ("a", "{{a.#(b}}"), ("{{ }}", "x"), ("a", "{{\"}}")] {
+            assert_eq!(compile(selector, "eq", &json!(value)).1.len(), 1, "{selector} eq {value}");
         }
     }
 

@@ -300,6 +300,7 @@ mod tests {
             "a", "b", "0", "1", "99999999999999999999", "~", "%", "<", ">=", "é", "\u{0}", "@this", "@reverse", "@flatten",
             "@join", "@keys", "@values", "@tostr", "@fromstr", "@extract", ":{\"sep\":\"\",\"pos\":1}", "@replace",
             ":{\"old\":\"\",\"new\":\"xx\"}", "@case:upper", "@base64:encode", "@base64:decode", "@strip", "@pretty",
+            "@split", ":{\"sep\":\"\"}", "@translate", ":{\"a\":\"bb\",\"b\":\"\"}",
         ];
         prop::collection::vec(prop::sample::select(WORDS), 0..24).prop_map(|words| words.concat())
     }

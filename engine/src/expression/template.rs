@@ -1,4 +1,6 @@
-//! Templates: text with `{path}` placeholders.
+//! Templates: text with `{path}` placeholders, in a `selector`, or with `{{ path }}` placeholders, in a `template`.
+
+use serde_json::Value;
 
 use super::selector::Selector;
 use crate::compile::Compiler;
@@ -46,6 +48,27 @@ impl Template {
             RawPiece::Placeholder(path) => Piece::Placeholder(Selector::compile(path, compiler)),
         });
         Self(pieces.collect())
+    }
+
+    /// Compiles text with `{{ path }}` placeholders. One that is never closed, or is empty, is a problem.
+    pub fn interpolation(source: &str, compiler: &mut Compiler<'_>) -> Self {
+        let pieces = split_double(source).unwrap_or_else(|reason| {
+            compiler.problem(reason);
+            Vec::new()
+        });
+        let pieces = pieces.into_iter().map(|piece| match piece {
+            RawPiece::Text(text) => Piece::Text(text),
+            RawPiece::Placeholder(path) => Piece::Placeholder(Selector::compile(path, compiler)),
+        });
+        Self(pieces.collect())
+    }
+
+    /// The value that the only placeholder finds, with its type; with anything beside it, the text.
+    pub fn value(&self, view: &View) -> Value {
+        match self.0.as_slice() {
+            [Piece::Placeholder(selector)] => selector.value(view),
+            _ => Value::String(self.text(view)),
+        }
     }
 
     /// The text with the placeholders filled in. What goes in is not escaped.
@@ -135,9 +158,112 @@ fn placeholder(source: &str) -> Option<(&str, &str)> {
     None
 }
 
+/// Whether a text has a `{{ … }}` placeholder.
+pub fn has_double_braces(source: &str) -> bool {
+    let mut openings =
+        source.match_indices("{{").filter(|(at, _)| !source.get(..*at).unwrap_or_default().ends_with('\\'));
+    openings.next().is_some_and(|(at, _)| source.get(at..).is_some_and(|rest| rest.contains("}}")))
+}
+
+/// Takes text with `{{ path }}` placeholders apart. All else stands for itself, but for `\{{`, which is `{{`.
+fn split_double(source: &str) -> Result<Vec<RawPiece<'_>>, &'static str> {
+    let mut pieces = Vec::new();
+    let mut text = String::new();
+    let mut rest = source;
+    while let Some((before, after)) = rest.split_once("{{") {
+        if let Some(before) = before.strip_suffix('\\') {
+            text.push_str(before);
+            text.push_str("{{");
+            rest = after;
+            continue;
+        }
+        text.push_str(before);
+        let (path, after) =
+            double_placeholder(after).ok_or("a `{{` is never closed by `}}`; write `\\{{` if braces are meant")?;
+        if path.is_empty() {
+            return Err("a placeholder is empty: write a path in it, or `\\{{` if braces are meant");
+        }
+        pieces.push(RawPiece::Text(std::mem::take(&mut text)));
+        pieces.push(RawPiece::Placeholder(path));
+        rest = after;
+    }
+    text.push_str(rest);
+    pieces.push(RawPiece::Text(text));
+    pieces.retain(|piece| *piece != RawPiece::Text(String::new()));
+    Ok(pieces)
+}
+
+/// The path up to the `}}` that is not within its own braces or quotes, and what follows.
+fn double_placeholder(source: &str) -> Option<(&str, &str)> {
+    let mut depth = 0_usize;
+    let mut in_quotes = false;
+    let mut escaped = false;
+    for (at, c) in source.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => in_quotes = !in_quotes,
+            _ if in_quotes => {}
+            '{' => depth = depth.saturating_add(1),
+            '}' if depth > 0 => depth = depth.saturating_sub(1),
+            '}' => {
+                let (path, after) = source.split_at(at);
+                if let Some(after) = after.strip_prefix("}}") {
+                    return Some((path.trim(), after));
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn double_braces_alone_are_placeholders() {
+        let text = |text: &str| RawPiece::Text(text.to_owned());
+        let path = RawPiece::Placeholder;
+        for (source, pieces) in [
+            ("", vec![]),
+            ("{a} }} \\n", vec![text("{a} }} \\n")]),
+            ("{{a}}", vec![path("a")]),
+            ("x{{ a.b }}y", vec![text("x"), path("a.b"), text("y")]),
+            ("{{a}}{{b}}", vec![path("a"), path("b")]),
+            (r#"{"a":"{{x}}"}"#, vec![text(r#"{"a":""#), path("x"), text(r#""}"#)]),
+            (r"\{{a}} {{b}}", vec![text("{{a}} "), path("b")]),
+            ("{{{a,b}}}", vec![path("{a,b}")]),
+            ("{{a}}}", vec![path("a"), text("}")]),
+            (r#"{{a.@replace:{"old":"}}","new":""}}}"#, vec![path(r#"a.@replace:{"old":"}}","new":""}"#)]),
+            (r#"{{a.#(b=="}}").c}}"#, vec![path(r#"a.#(b=="}}").c"#)]),
+            (r"{{a\}}}", vec![path(r"a\}")]),
+            ("é{{ü}}é", vec![text("é"), path("ü"), text("é")]),
+        ] {
+            assert_eq!(split_double(source), Ok(pieces), "{source}");
+        }
+        for (source, reason) in [
+            ("{{a", "never closed"),
+            ("{{a}", "never closed"),
+            ("{{a}} {{", "never closed"),
+            (r#"{{a"}}"#, "never closed"),
+            ("{{}}", "empty"),
+            ("{{  }}", "empty"),
+        ] {
+            assert!(split_double(source).unwrap_err().contains(reason), "{source}");
+        }
+        for (source, expected) in [
+            ("{{a}}", true),
+            ("x {{ a }}", true),
+            (r"\{{a}}", false),
+            ("{{a", false),
+            ("a}} {{", false),
+            ("{a}", false),
+        ] {
+            assert_eq!(has_double_braces(source), expected, "{source}");
+        }
+    }
 
     #[test]
     fn a_template_has_a_brace_that_is_no_argument() {

@@ -58,7 +58,7 @@ impl Source {
             ));
         }
         if expression.is_some() {
-            let value = ValueOrSelector { value: None, selector: None, expression };
+            let value = ValueOrSelector { expression, ..Default::default() };
             found.push(Self::Expression(Dynamic::compile(&value, compiler)));
         }
         if found.len() > 1 {

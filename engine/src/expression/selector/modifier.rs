@@ -3,10 +3,12 @@
 //! Authorino's work on raw JSON text, which breaks on quotes and escapes; here they work on the text that is meant.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, PAD, STANDARD};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::path::Found;
@@ -14,6 +16,9 @@ use crate::expression::text;
 
 /// Bytes of text that a modifier may yield, so that a chain of them cannot grow without bound; more is nothing.
 const MAX_TEXT: usize = 1 << 20;
+
+/// Parts that `@split` may yield; more is nothing.
+const MAX_PARTS: usize = 1 << 15;
 
 /// A change of the value at hand.
 #[derive(Debug, PartialEq)]
@@ -50,6 +55,10 @@ pub enum Modifier {
         /// What comes in.
         new: String,
     },
+    /// `@translate`, and `@replace` with names of what goes out: one pass, at each place the first of them that fits.
+    Translate(Vec<(String, String)>),
+    /// `@split`: a list of the parts between separators; if the separator is empty, of the characters.
+    Split(String),
     /// `@case:upper`.
     Upper,
     /// `@case:lower`.
@@ -89,9 +98,21 @@ impl Modifier {
             }
             "replace" if argument.is_empty() => Self::This,
             "replace" => {
-                let options = options(name, argument, r#"{"old":"a","new":"b"}"#)?;
-                let option = |name: &str| options.get(name).map_or_else(String::new, text::stringify);
+                let Pairs(pairs) = object(name, argument, r#"{"old":"a","new":"b"}"#)?;
+                if pairs.iter().any(|(old, _)| old != "old" && old != "new") {
+                    return translation(name, pairs).map(Some);
+                }
+                let given = |name: &str| pairs.iter().rev().find(|(given, _)| given == name);
+                let option = |name: &str| given(name).map_or_else(String::new, |(_, value)| text::stringify(value));
                 Self::Replace { old: option("old"), new: option("new") }
+            }
+            "translate" => {
+                let Pairs(pairs) = object(name, argument, r#"{"a":"b","c":"d"}"#)?;
+                return translation(name, pairs).map(Some);
+            }
+            "split" => {
+                let options = options(name, argument, r#"{"sep":","}"#)?;
+                Self::Split(options.get("sep").map_or_else(|| " ".to_owned(), text::stringify))
             }
             "case" | "base64" => match argument {
                 "upper" if name == "case" => Self::Upper,
@@ -121,6 +142,10 @@ impl Modifier {
                 owned(part.map_or(Value::Null, Value::String))
             }
             Self::Replace { old, new } => with_text(&input, |text| replace(text, old, new)).and_then(text_value),
+            Self::Translate(pairs) => with_text(&input, |text| translate(text, pairs)).and_then(text_value),
+            Self::Split(separator) => input
+                .filter(|value| !value.is_null())
+                .and_then(|value| text::with(&value, |text| split(text, separator))),
             Self::Upper => input.map(|value| in_texts(value, &|text| text.to_uppercase())),
             Self::Lower => input.map(|value| in_texts(value, &|text| text.to_lowercase())),
             Self::Encode => text_value(with_text(&input, |text| STANDARD.encode(text))),
@@ -138,8 +163,46 @@ fn options(name: &str, argument: &str, example: &str) -> Result<Map<String, Valu
     if argument.is_empty() {
         return Ok(Map::new());
     }
+    object(name, argument, example)
+}
+
+fn object<T: DeserializeOwned>(name: &str, argument: &str, example: &str) -> Result<T, String> {
     serde_json::from_str(argument)
         .map_err(|_| format!("the argument of `@{name}` is no JSON object; write `@{name}:{example}`"))
+}
+
+/// The members of an object, in their order.
+struct Pairs(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PairsVisitor;
+
+        impl<'de> Visitor<'de> for PairsVisitor {
+            type Value = Pairs;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = members.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+
+        deserializer.deserialize_map(PairsVisitor)
+    }
+}
+
+fn translation(name: &str, pairs: Vec<(String, Value)>) -> Result<Modifier, String> {
+    if pairs.iter().any(|(old, _)| old.is_empty()) {
+        return Err(format!("the argument of `@{name}` has an empty name, which would be everywhere"));
+    }
+    Ok(Modifier::Translate(pairs.into_iter().map(|(old, new)| (old, text::stringify(&new))).collect()))
 }
 
 /// A position as gjson reads it: `1`, `1.9` and `"1"` are all 1, what is no number is 0.
@@ -250,6 +313,34 @@ fn replace(text: &str, old: &str, new: &str) -> Option<String> {
     (text.len().checked_add(added)? <= MAX_TEXT).then(|| text.replace(old, new))
 }
 
+/// One pass; what was put in is not looked at again. `None`: there would be too much of it.
+fn translate(text: &str, pairs: &[(String, String)]) -> Option<String> {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let (taken, put) = match pairs.iter().find(|(old, _)| rest.starts_with(old.as_str())) {
+            Some((old, new)) => (old.len(), new.as_str()),
+            None => (c.len_utf8(), rest.get(..c.len_utf8())?),
+        };
+        if out.len().saturating_add(put.len()) > MAX_TEXT {
+            return None;
+        }
+        out.push_str(put);
+        rest = rest.get(taken..)?;
+    }
+    Some(out)
+}
+
+/// `None`: there would be too many parts.
+fn split(text: &str, separator: &str) -> Found<'static> {
+    let parts: Vec<Value> = if separator.is_empty() {
+        text.chars().take(MAX_PARTS.saturating_add(1)).map(|c| Value::String(c.to_string())).collect()
+    } else {
+        text.split(separator).take(MAX_PARTS.saturating_add(1)).map(Value::from).collect()
+    };
+    (parts.len() <= MAX_PARTS).then_some(Cow::Owned(Value::Array(parts)))
+}
+
 /// Every text within the value changed, names of members included.
 fn in_texts<'a>(value: Cow<'a, Value>, change: &dyn Fn(&str) -> String) -> Cow<'a, Value> {
     fn changed(value: &Value, change: &dyn Fn(&str) -> String) -> Value {
@@ -317,6 +408,23 @@ mod tests {
             ("replace", r#"{"new":"-"}"#, some(json!("ab")), some(json!("-a-b-"))),
             ("replace", "", some(json!(5)), some(json!(5))),
             ("replace", r#"{"old":"5","new":"6"}"#, some(json!(1.5)), some(json!("1.6"))),
+            ("replace", r#"{"old":"a","x":"y"}"#, some(json!("old x a")), some(json!("a y a"))),
+            ("replace", r#"{"ab":"1","a":"2"}"#, some(json!("aab")), some(json!("21"))),
+            ("replace", r#"{"a":"2","ab":"1"}"#, some(json!("aab")), some(json!("22b"))),
+            ("translate", r#"{"a":"b","b":"a"}"#, some(json!("abc")), some(json!("bac"))),
+            ("translate", r#"{"old":"new"}"#, some(json!("old")), some(json!("new"))),
+            ("translate", r#"{"é":"\"","\n":null,"5":1.5}"#, some(json!("é\n5ü")), some(json!("\"1.5ü"))),
+            ("translate", "{}", some(json!("a")), some(json!("a"))),
+            ("translate", r#"{"a":"b"}"#, None, some(json!(""))),
+            ("split", "", some(json!("a b")), some(json!(["a", "b"]))),
+            ("split", r#"{"sep":", "}"#, some(json!("a, \"b\"")), some(json!(["a", "\"b\""]))),
+            ("split", r#"{"sep":","}"#, some(json!(",")), some(json!(["", ""]))),
+            ("split", r#"{"sep":","}"#, some(json!("")), some(json!([""]))),
+            ("split", r#"{"sep":""}"#, some(json!("aé")), some(json!(["a", "é"]))),
+            ("split", r#"{"sep":""}"#, some(json!("")), some(json!([]))),
+            ("split", r#"{"sep":"."}"#, some(json!(1.5)), some(json!(["1", "5"]))),
+            ("split", "", some(json!(null)), None),
+            ("split", "", None, None),
             ("case", "upper", some(json!("a&b<\n")), some(json!("A&B<\n"))),
             ("case", "lower", some(json!({"A": ["B", 1, true]})), some(json!({"a": ["b", 1, true]}))),
             ("case", "upper", some(json!(true)), some(json!(true))),
@@ -365,11 +473,21 @@ mod tests {
 
     #[test]
     fn an_argument_that_is_no_object_is_a_problem() {
-        for (name, argument) in [("extract", r#"{sep:"/",pos:2}"#), ("replace", "a"), ("extract", "[1]")] {
+        for (name, argument) in [
+            ("extract", r#"{sep:"/",pos:2}"#),
+            ("replace", "a"),
+            ("extract", "[1]"),
+            ("translate", ""),
+            ("translate", "[]"),
+            ("split", r#"",""#),
+        ] {
             let reason = Modifier::parse(name, argument).unwrap_err();
             assert!(reason.contains("no JSON object"), "{reason}");
         }
         assert_eq!(Modifier::parse("nonesuch", "").unwrap(), None);
+        for name in ["replace", "translate"] {
+            assert!(Modifier::parse(name, r#"{"a":"b","":"x"}"#).unwrap_err().contains("empty name"));
+        }
     }
 
     #[test]
@@ -379,6 +497,9 @@ mod tests {
             value = apply("tostr", "", value);
         }
         assert!(value.is_none_or(|value| value.as_str().unwrap().len() < MAX_TEXT));
+        let option = json!({"a": "x".repeat(1000)}).to_string();
+        assert_eq!(apply("translate", &option, Some(json!("a".repeat(2000)))), None);
+        assert_eq!(apply("split", r#"{"sep":""}"#, Some(json!("a".repeat(100_000)))), None);
         let option = json!({"old": "", "new": "x".repeat(1000)}).to_string();
         assert_eq!(apply("replace", &option, Some(json!("a".repeat(2000)))), None);
     }
