@@ -13,6 +13,7 @@ use crate::external::{
     OpaSpec, SpiceDbSpec, WristbandSpec,
 };
 use crate::metadata::ObjectMeta;
+use crate::one_or_many::OneOrMany;
 
 /// One AuthConfig document.
 #[derive(Debug, Clone, Deserialize)]
@@ -192,6 +193,8 @@ pub struct AuthenticationSpec {
     pub plain: Option<PlainSpec>,
     /// Everyone.
     pub anonymous: Option<Empty>,
+    /// What the client is told if this rule decides that it is not known; what is not said here, `response` says.
+    pub deny_with: Option<OneOrMany<DenyWithSpec>>,
 }
 
 /// An object without fields.
@@ -356,6 +359,22 @@ pub struct AuthorizationSpec {
     pub kubernetes_subject_access_review: Option<KubernetesSubjectAccessReviewSpec>,
     /// SpiceDB's CheckPermission.
     pub spicedb: Option<SpiceDbSpec>,
+    /// Whether the rule allows what it grants, or denies it. Default `allow`.
+    #[serde(default)]
+    pub action: Action,
+    /// What the client is told if this rule denies; what is not said here, `response` says.
+    pub deny_with: Option<OneOrMany<DenyWithSpec>>,
+}
+
+/// What an authorization rule does with what it grants. One that cannot decide denies in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It must grant.
+    #[default]
+    Allow,
+    /// It must not grant.
+    Deny,
 }
 
 /// `patternMatching`.
@@ -371,15 +390,15 @@ pub struct PatternMatchingSpec {
 #[serde(rename_all = "camelCase")]
 pub struct ResponseSpec {
     /// What a client without an identity is told. Default status 401.
-    pub unauthenticated: Option<DenyWithSpec>,
+    pub unauthenticated: Option<OneOrMany<DenyWithSpec>>,
     /// What a client that a rule denied is told. Default status 403.
-    pub unauthorized: Option<DenyWithSpec>,
+    pub unauthorized: Option<OneOrMany<DenyWithSpec>>,
     /// What the upstream, and later filters, are told of a request that passes.
     #[serde(default)]
     pub success: SuccessSpec,
 }
 
-/// A customised denial.
+/// A customised denial. Of several the first counts whose conditions hold.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DenyWithSpec {
@@ -393,6 +412,9 @@ pub struct DenyWithSpec {
     pub headers: BTreeMap<String, ValueOrSelector>,
     /// Body. Default: empty.
     pub body: Option<ValueOrSelector>,
+    /// Conditions; if they do not hold, or cannot be evaluated, it is passed over.
+    #[serde(default)]
+    pub when: Vec<PatternExpressionOrRef>,
 }
 
 /// `response.success`.

@@ -13,6 +13,7 @@ use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IntoDeserializ
 use serde::forward_to_deserialize_any;
 
 use crate::node::{Members, Node};
+use crate::one_or_many;
 use crate::problem::{Place, quote};
 use crate::suggest::suggestion;
 
@@ -229,7 +230,10 @@ fn is_newer(parent: &Place<'_>, field: &str) -> bool {
         | "source"
         | "timeout"
         | "version"
-        | "maxResponseBytes" => true,
+        | "maxResponseBytes"
+        | "action"
+        | "denyWith" => true,
+        "when" => matches!(parent, Place::Member(_, "unauthenticated" | "unauthorized")),
         "issuer" | "audiences" => matches!(parent, Place::Member(_, "jwt")),
         _ => false,
     }
@@ -298,8 +302,16 @@ impl<'de, 'c> Deserializer<'de> for Cursor<'c> {
         if self.node.is_none() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Stop> {
-        visitor.visit_newtype_struct(self)
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Stop> {
+        match self.node {
+            Some(Node::List(_)) if name == one_or_many::NAME => {
+                if self.reading.dialect == Dialect::V1beta2 {
+                    self.reading.note(&self.place, NEWER);
+                }
+                self.deserialize_seq(visitor)
+            }
+            _ => visitor.visit_newtype_struct(self),
+        }
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stop> {

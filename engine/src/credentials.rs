@@ -188,7 +188,7 @@ impl Credential {
 }
 
 fn not_found() -> StepError {
-    StepError::denied("credential not found".to_owned())
+    StepError::absent("credential not found")
 }
 
 fn single<'r>(request: &'r Request, name: &str) -> Result<&'r [u8], StepError> {

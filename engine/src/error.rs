@@ -16,8 +16,10 @@ pub struct StepError {
 /// Kinds of no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// The policy said no: no credential, a bad one, a pattern that does not match.
+    /// The policy said no: a bad credential, a pattern that does not match.
     Denied,
+    /// There is no credential that could be looked at.
+    Absent,
     /// It could not be decided: an expression failed on this request.
     Failed,
     /// It could not be decided, since something outside is not to be had; another time it may.
@@ -28,6 +30,11 @@ impl StepError {
     /// The policy said no.
     pub fn denied(reason: impl Into<String>) -> Self {
         Self { kind: Refusal::Denied, reason: reason.into(), detail: None }
+    }
+
+    /// There is no credential.
+    pub fn absent(reason: impl Into<String>) -> Self {
+        Self { kind: Refusal::Absent, reason: reason.into(), detail: None }
     }
 
     /// It could not be decided.

@@ -22,12 +22,12 @@ pub trait Method {
     /// The policy says no, or it cannot be decided.
     async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError>;
 
-    /// What is made of a result, kept or not, for this very request.
+    /// What is made of a result, kept or not, or of there being none, for this very request.
     ///
     /// # Errors
-    /// It cannot be.
-    fn finish(&self, value: Rc<Value>, _cx: &Cx) -> Result<Rc<Value>, StepError> {
-        Ok(value)
+    /// There was no result, or nothing can be made of it.
+    fn finish(&self, result: Result<Rc<Value>, StepError>, _cx: &Cx) -> Result<Rc<Value>, StepError> {
+        result
     }
 
     /// Whether a result may be kept in the rule's `cache`: not where to find out again costs nothing.
@@ -102,6 +102,12 @@ impl<M: Method> Step<M> {
         Self { name: name.into(), priority, method, stage, kind, metrics, when, when_error, cache }
     }
 
+    /// The same rule, which fails if its conditions cannot be evaluated, whatever the options say.
+    #[must_use]
+    pub fn strict(self) -> Self {
+        Self { when_error: RuleWhenError::Fail, ..self }
+    }
+
     /// Where results are kept.
     pub const fn cache(&self) -> Option<&Cache> {
         self.cache.as_ref()
@@ -111,7 +117,7 @@ impl<M: Method> Step<M> {
     pub async fn run(&self, cx: &Cx) -> Ran {
         let mut waiting = Waiting(Some((self, cx)));
         let (ran, detail) = match (self.when.evaluate(&cx.view()), self.when_error) {
-            (Ok(Held::Yes), _) => match self.evaluate(cx).await.and_then(|value| self.method.finish(value, cx)) {
+            (Ok(Held::Yes), _) => match self.method.finish(self.evaluate(cx).await, cx) {
                 Ok(value) => (Ran::Ok(value), None),
                 Err(error) => {
                     let detail = match &error.detail {
@@ -132,8 +138,8 @@ impl<M: Method> Step<M> {
         let outcome = match &ran {
             Ran::Ok(_) => Outcome::Ok,
             Ran::Skipped => Outcome::Skipped,
-            Ran::Err(error) if error.kind == Refusal::Denied => Outcome::Denied,
-            Ran::Err(_) => Outcome::Failed,
+            Ran::Err(StepError { kind: Refusal::Denied | Refusal::Absent, .. }) => Outcome::Denied,
+            Ran::Err(StepError { kind: Refusal::Failed | Refusal::Unavailable, .. }) => Outcome::Failed,
         };
         cx.record(self.record(outcome, detail));
         ran

@@ -13,7 +13,7 @@ use crate::credentials::Credentials;
 use crate::error::{Refusal, StepError};
 use crate::exec;
 use crate::remote::DocumentId;
-use crate::response::denial::Denial;
+use crate::response::denial::{Denial, DenyWith};
 use crate::session::Cx;
 use crate::step::{self, Common, Ran, Step};
 use crate::trace::Stage;
@@ -37,6 +37,7 @@ pub struct Authentication {
     /// What `WWW-Authenticate` says of it, without the realm.
     challenge: String,
     proof: Rc<Proof>,
+    deny_with: Option<Rc<DenyWith>>,
 }
 
 /// How a rule proves identities, as far as later stages ask.
@@ -100,6 +101,7 @@ fn compile_rule(name: &str, spec: &AuthenticationSpec, compiler: &mut Compiler<'
         kubernetes_token_review,
         plain,
         anonymous,
+        deny_with,
     } = spec;
     let credentials = compiler.at("credentials", |compiler| Credentials::compile(credentials.as_ref(), compiler));
     let mut methods: Vec<(&'static str, Method)> = Vec::new();
@@ -161,7 +163,8 @@ fn compile_rule(name: &str, spec: &AuthenticationSpec, compiler: &mut Compiler<'
     let issuer = if let Method::Jwt(method) = &method { method.issuer() } else { None };
     let proof = Rc::new(Proof { credentials: method.credentials().cloned(), issuer });
     compiler.proofs.insert(name.to_owned(), Rc::clone(&proof));
-    let rule = Authentication { method, extension, challenge, proof };
+    let deny_with = DenyWith::compile_rule(deny_with.as_ref(), compiler);
+    let rule = Authentication { method, extension, challenge, proof, deny_with };
     let step = Step::compile(Stage::Authentication, kind, common, rule, compiler);
     if let (Some(cache), Some(credentials)) = (step.cache(), step.method.method.credentials())
         && !cache.covers(credentials)
@@ -234,7 +237,8 @@ impl step::Method for Authentication {
         }
     }
 
-    fn finish(&self, identity: Rc<Value>, cx: &Cx) -> Result<Rc<Value>, StepError> {
+    fn finish(&self, identity: Result<Rc<Value>, StepError>, cx: &Cx) -> Result<Rc<Value>, StepError> {
+        let identity = identity?;
         if let Method::OAuth2Introspection(_) = self.method {
             oauth2_introspection::OAuth2Introspection::still_holds(&identity, cx.now())?;
         }
@@ -297,5 +301,15 @@ fn refused(rules: &[Step<Authentication>], refusals: &BTreeMap<Rc<str>, StepErro
         }
     };
     let challenges = rules.iter().map(|rule| format!("{} realm=\"{}\"", rule.method.challenge, rule.name));
-    Denial { challenges: challenges.collect(), ..Denial::new(status, reason) }
+    Denial { challenges: challenges.collect(), with: wording(rules, refusals), ..Denial::new(status, reason) }
+}
+
+/// How it is worded that nobody is known: by the first rule that was shown a credential and refused it; if there was none,
+/// by the first that ran.
+fn wording(rules: &[Step<Authentication>], refusals: &BTreeMap<Rc<str>, StepError>) -> Option<Rc<DenyWith>> {
+    let ran = || rules.iter().filter_map(|rule| Some((rule, refusals.get(&rule.name)?)));
+    let shown = ran().any(|(_, error)| error.kind != Refusal::Absent);
+    ran()
+        .filter(|(_, error)| !shown || error.kind != Refusal::Absent)
+        .find_map(|(rule, _)| rule.method.deny_with.clone())
 }

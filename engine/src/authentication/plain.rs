@@ -34,7 +34,7 @@ impl Plain {
 
     pub(super) async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
         match self.value.value(&cx.view())? {
-            Value::Null => Err(StepError::denied("could not retrieve identity object or null".to_owned())),
+            Value::Null => Err(StepError::absent("could not retrieve identity object or null")),
             identity => Ok(Rc::new(identity)),
         }
     }

@@ -30,10 +30,11 @@ enum Groups {
 /// What is looked at of an answer's `status`.
 #[derive(Deserialize)]
 struct Status {
-    #[serde(default)]
-    allowed: bool,
+    allowed: Option<bool>,
     #[serde(default)]
     reason: String,
+    #[serde(default, rename = "evaluationError")]
+    evaluation_error: String,
 }
 
 impl KubernetesSubjectAccessReview {
@@ -80,13 +81,16 @@ impl KubernetesSubjectAccessReview {
             "spec": self.spec(&cx.view(), cx)?,
         });
         let status = self.kubernetes.review("/apis/authorization.k8s.io/v1/subjectaccessreviews", &review, cx).await?;
-        let Status { allowed, reason } =
+        let Status { allowed, reason, evaluation_error } =
             Status::deserialize(status).map_err(|_| self.kubernetes.unfit("its `status` is not that of a review"))?;
-        if allowed {
+        if allowed == Some(true) {
             return Ok(Value::Bool(true));
         }
         let reason = if reason.is_empty() { "unknown reason" } else { &reason };
-        Err(StepError::denied(format!("not authorized: {reason}")))
+        // An answer that is not sure is not the no that a rule with `action: deny` lets through.
+        let is_sure = allowed == Some(false) && evaluation_error.is_empty();
+        let refused = if is_sure { StepError::denied } else { StepError::failed };
+        Err(refused(format!("not authorized: {reason}")))
     }
 
     /// What the answer depends on: who wants to do what.

@@ -1,20 +1,20 @@
 //! Whether the one who asks may: every rule must grant.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use serde_json::Value;
-use sidegate_config::AuthorizationSpec;
+use sidegate_config::{Action, AuthorizationSpec};
 
 use crate::authentication::Identity;
 use crate::compile::Compiler;
 use crate::error::{Refusal, StepError};
 use crate::exec;
-use crate::response::denial::Denial;
+use crate::response::denial::{Denial, DenyWith};
 use crate::session::Cx;
-use crate::step::{self, Common, Method, Ran, Step};
+use crate::step::{self, Common, Ran, Step};
 use crate::trace::Stage;
 use crate::verdict::DenialStatus;
 
@@ -26,7 +26,14 @@ mod spicedb;
 
 /// One rule.
 #[derive(Debug)]
-pub enum Authorization {
+pub struct Authorization {
+    method: Method,
+    action: Action,
+    deny_with: Option<Rc<DenyWith>>,
+}
+
+#[derive(Debug)]
+enum Method {
     /// `opa`.
     #[cfg(feature = "opa")]
     Opa(opa::Opa),
@@ -59,29 +66,31 @@ fn compile_rule(name: &str, spec: &AuthorizationSpec, compiler: &mut Compiler<'_
         opa,
         kubernetes_subject_access_review,
         spicedb,
+        action,
+        deny_with,
     } = spec;
-    let mut methods: Vec<(&'static str, Authorization)> = Vec::new();
+    let mut methods: Vec<(&'static str, Method)> = Vec::new();
     let given =
         [pattern_matching.is_some(), opa.is_some(), kubernetes_subject_access_review.is_some(), spicedb.is_some()];
     if let Some(spec) = pattern_matching {
         let method = compiler.at("patternMatching", |c| pattern_matching::PatternMatching::compile(spec, c));
-        methods.push(("AUTHORIZATION_JSON", Authorization::PatternMatching(method)));
+        methods.push(("AUTHORIZATION_JSON", Method::PatternMatching(method)));
     }
     if let Some(spec) = kubernetes_subject_access_review {
         let method = compiler.at("kubernetesSubjectAccessReview", |compiler| {
             kubernetes_subject_access_review::KubernetesSubjectAccessReview::compile(spec, compiler)
         });
-        let method = method.map(|method| Authorization::KubernetesSubjectAccessReview(Box::new(method)));
+        let method = method.map(|method| Method::KubernetesSubjectAccessReview(Box::new(method)));
         methods.extend(method.map(|method| ("AUTHORIZATION_KUBERNETES", method)));
     }
     if let Some(spec) = spicedb {
         let method = compiler.at("spicedb", |compiler| spicedb::SpiceDb::compile(spec, compiler));
-        methods.extend(method.map(|method| ("AUTHORIZATION_AUTHZED", Authorization::SpiceDb(Box::new(method)))));
+        methods.extend(method.map(|method| ("AUTHORIZATION_AUTHZED", Method::SpiceDb(Box::new(method)))));
     }
     #[cfg(feature = "opa")]
     if let Some(spec) = opa {
         let method = compiler.at("opa", |compiler| opa::Opa::compile(spec, compiler));
-        methods.push(("AUTHORIZATION_OPA", Authorization::Opa(method)));
+        methods.push(("AUTHORIZATION_OPA", Method::Opa(method)));
     }
     #[cfg(not(feature = "opa"))]
     if opa.is_some() {
@@ -94,40 +103,56 @@ fn compile_rule(name: &str, spec: &AuthorizationSpec, compiler: &mut Compiler<'_
     }
     let (kind, method) = methods.into_iter().next()?;
     let common = Common { name, priority: *priority, metrics: *metrics, when, cache: cache.as_ref() };
-    Some(Step::compile(Stage::Authorization, kind, common, method, compiler))
+    let deny_with = DenyWith::compile_rule(deny_with.as_ref(), compiler);
+    let rule = Authorization { method, action: *action, deny_with };
+    let step = Step::compile(Stage::Authorization, kind, common, rule, compiler);
+    // A rule that denies and is left out for an error would let through what it is there to deny.
+    Some(if *action == Action::Deny { step.strict() } else { step })
 }
 
-impl Method for Authorization {
+impl step::Method for Authorization {
     async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
-        match self {
+        match &self.method {
             #[cfg(feature = "opa")]
-            Self::Opa(method) => method.evaluate(cx).await,
-            Self::PatternMatching(method) => method.evaluate(cx).await,
-            Self::KubernetesSubjectAccessReview(method) => method.evaluate(cx).await,
-            Self::SpiceDb(method) => method.evaluate(cx).await,
+            Method::Opa(method) => method.evaluate(cx).await,
+            Method::PatternMatching(method) => method.evaluate(cx).await,
+            Method::KubernetesSubjectAccessReview(method) => method.evaluate(cx).await,
+            Method::SpiceDb(method) => method.evaluate(cx).await,
         }
         .map(Rc::new)
     }
 
+    /// Under `deny` a clear no is what lets the request through, and nothing else.
+    fn finish(&self, result: Result<Rc<Value>, StepError>, _cx: &Cx) -> Result<Rc<Value>, StepError> {
+        match (self.action, result) {
+            (Action::Allow, result) => result,
+            (Action::Deny, Ok(_)) => {
+                Err(StepError::denied("Unauthorized").because("it grants, and its `action` is `deny`"))
+            }
+            (Action::Deny, Err(StepError { kind: Refusal::Denied, .. })) => Ok(Rc::new(Value::Bool(false))),
+            (Action::Deny, Err(error)) => Err(error),
+        }
+    }
+
     fn is_worth_keeping(&self) -> bool {
-        match self {
+        match &self.method {
             #[cfg(feature = "opa")]
-            Self::Opa(_) => true,
-            Self::PatternMatching(_) => false,
-            Self::KubernetesSubjectAccessReview(_) => true,
-            Self::SpiceDb(_) => true,
+            Method::Opa(_) => true,
+            Method::PatternMatching(_) => false,
+            Method::KubernetesSubjectAccessReview(_) => true,
+            Method::SpiceDb(_) => true,
         }
     }
 
     fn credential<'r>(&self, cx: &'r Cx) -> Result<Option<Cow<'r, [u8]>>, StepError> {
-        match self {
+        match &self.method {
             #[cfg(feature = "opa")]
-            Self::Opa(_) => Ok(None),
-            Self::PatternMatching(_) => Ok(None),
-            Self::KubernetesSubjectAccessReview(method) => {
+            Method::Opa(_) => Ok(None),
+            Method::PatternMatching(_) => Ok(None),
+            Method::KubernetesSubjectAccessReview(method) => {
                 method.question(cx).map(|question| Some(Cow::Owned(question)))
             }
-            Self::SpiceDb(method) => method.asked(cx).map(|question| Some(Cow::Owned(question))),
+            Method::SpiceDb(method) => method.asked(cx).map(|question| Some(Cow::Owned(question))),
         }
     }
 }
@@ -138,22 +163,62 @@ impl Method for Authorization {
 /// A rule denied or could not decide; the rest is not asked.
 pub async fn all(rules: &[Step<Authorization>], _identity: Identity, cx: &Cx) -> Result<Granted, Denial> {
     for group in step::groups(rules) {
-        let running = group.iter().map(|rule| async move { (rule, rule.run(cx).await) });
-        let first = exec::each(running, |(rule, ran)| match ran {
-            Ran::Ok(value) => {
-                cx.update(|auth| drop(auth.authorization.insert(Rc::clone(&rule.name), value)));
-                ControlFlow::Continue(())
-            }
-            Ran::Skipped => ControlFlow::Continue(()),
-            Ran::Err(error) => ControlFlow::Break((rule, error)),
-        });
-        if let ControlFlow::Break((rule, error)) = first.await {
-            let status = match error.kind {
-                Refusal::Unavailable => DenialStatus::Unavailable,
-                Refusal::Denied | Refusal::Failed => DenialStatus::PermissionDenied,
+        let mut refusals = Refusals::new(group);
+        let running = group.iter().enumerate().map(|(index, rule)| async move { (index, rule, rule.run(cx).await) });
+        let decided = exec::each(running, |(index, rule, ran)| {
+            let refusal = match ran {
+                Ran::Ok(value) => {
+                    cx.update(|auth| drop(auth.authorization.insert(Rc::clone(&rule.name), value)));
+                    None
+                }
+                Ran::Skipped => None,
+                Ran::Err(error) => Some((rule, error)),
             };
-            return Err(Denial { rule: Some(Rc::clone(&rule.name)), ..Denial::new(status, error.reason) });
+            refusals.decided(index, refusal)
+        });
+        let _: ControlFlow<()> = decided.await;
+        if let Some((_, (rule, error))) = refusals.first {
+            return Err(denial(rule, error));
         }
     }
     Ok(Granted(()))
+}
+
+type Refused<'a> = (&'a Step<Authorization>, StepError);
+
+/// Which refusal of a group counts: the first to come. Where rules word their denials it is the one of the first name, so
+/// that the client is told the same each time; then those before it must have answered.
+struct Refusals<'a> {
+    first: Option<(usize, Refused<'a>)>,
+    awaited: BTreeSet<usize>,
+}
+
+impl<'a> Refusals<'a> {
+    fn new(group: &[Step<Authorization>]) -> Self {
+        let worded = group.iter().any(|rule| rule.method.deny_with.is_some());
+        Self { first: None, awaited: if worded { (0..group.len()).collect() } else { BTreeSet::new() } }
+    }
+
+    /// Takes note of an answer; breaks if nothing can change the outcome any more.
+    fn decided(&mut self, index: usize, refusal: Option<Refused<'a>>) -> ControlFlow<()> {
+        self.awaited.remove(&index);
+        if let Some(refusal) = refusal
+            && self.first.as_ref().is_none_or(|(first, _)| index < *first)
+        {
+            self.first = Some((index, refusal));
+        }
+        match &self.first {
+            Some((first, _)) if self.awaited.range(..first).next().is_none() => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+fn denial(rule: &Step<Authorization>, error: StepError) -> Denial {
+    let status = match error.kind {
+        Refusal::Unavailable => DenialStatus::Unavailable,
+        Refusal::Denied | Refusal::Absent | Refusal::Failed => DenialStatus::PermissionDenied,
+    };
+    let with = rule.method.deny_with.clone();
+    Denial { rule: Some(Rc::clone(&rule.name)), with, ..Denial::new(status, error.reason) }
 }

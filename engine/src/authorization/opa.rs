@@ -64,7 +64,9 @@ impl Opa {
         };
         let allow = values.first().map_or(rego::Value::Undefined, |(_, value)| value.clone());
         if allow != rego::Value::Bool(true) {
-            return Err(StepError::denied("Unauthorized").because(format!("`allow` is {}", shown(&allow))));
+            // What is neither true nor false is not the no that a rule with `action: deny` lets through.
+            let refused = if allow == rego::Value::Bool(false) { StepError::denied } else { StepError::failed };
+            return Err(refused("Unauthorized").because(format!("`allow` is {}", shown(&allow))));
         }
         let values = values.iter().map(|(name, value)| ((*name).to_owned(), rego::to_json(value)));
         Ok(Value::Object(values.collect::<Map<_, _>>()))

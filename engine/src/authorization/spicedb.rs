@@ -18,6 +18,9 @@ const PATH: &str = "/authzed.api.v1.PermissionsService/CheckPermission";
 /// An answer has a token of some ten bytes; this leaves room for a condition that is not met.
 const MAX_RESPONSE_BYTES: usize = 16 << 10;
 
+/// `PERMISSIONSHIP_NO_PERMISSION`.
+const NO_PERMISSION: i32 = 1;
+
 /// `PERMISSIONSHIP_HAS_PERMISSION`.
 const HAS_PERMISSION: i32 = 2;
 
@@ -77,7 +80,9 @@ impl SpiceDb {
             });
         }
         let token = checked_at.unwrap_or_default().token;
-        Err(StepError::denied(format!("{};token={token}", permissionship_name(permissionship))))
+        // What depends on conditions is not the no that a rule with `action: deny` lets through.
+        let refused = if permissionship == NO_PERMISSION { StepError::denied } else { StepError::failed };
+        Err(refused(format!("{};token={token}", permissionship_name(permissionship))))
     }
 
     /// Who asks for what, so that a permission that is kept is for nothing else.

@@ -2,19 +2,21 @@
 
 use std::rc::Rc;
 
-use sidegate_config::DenyWithSpec;
+use sidegate_config::{DenyWithSpec, OneOrMany};
 
 use super::{Response, header};
 use crate::compile::Compiler;
 use crate::expression::Dynamic;
+use crate::expression::condition::{Condition, Held};
 use crate::session::Cx;
 use crate::verdict::{DenialStatus, LocalReply};
+use crate::view::View;
 
 /// The header that tells the reason.
 const REASON: &str = "X-Ext-Auth-Reason";
 
 /// A request that is denied, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Denial {
     /// What kind of no.
     pub status: DenialStatus,
@@ -24,18 +26,25 @@ pub struct Denial {
     pub reason: String,
     /// Values of `WWW-Authenticate`.
     pub challenges: Vec<String>,
+    /// How the rule that decided words it.
+    pub with: Option<Rc<DenyWith>>,
 }
 
 impl Denial {
     /// Without rule and challenges.
     pub fn new(status: DenialStatus, reason: impl Into<String>) -> Self {
-        Self { status, rule: None, reason: reason.into(), challenges: Vec::new() }
+        Self { status, rule: None, reason: reason.into(), challenges: Vec::new(), with: None }
     }
 }
 
-/// `response.unauthenticated` or `response.unauthorized`, compiled.
+/// `response.unauthenticated`, `response.unauthorized`, or the `denyWith` of a rule, compiled.
 #[derive(Debug, Default)]
-pub struct DenyWith {
+pub struct DenyWith(Vec<Wording>);
+
+/// One wording of a denial.
+#[derive(Debug)]
+struct Wording {
+    when: Condition,
     code: Option<u16>,
     message: Option<Dynamic>,
     headers: Vec<(String, Dynamic)>,
@@ -44,8 +53,32 @@ pub struct DenyWith {
 
 impl DenyWith {
     /// Compiles; absent changes nothing.
-    pub fn compile(source: Option<&DenyWithSpec>, compiler: &mut Compiler<'_>) -> Self {
-        let Some(DenyWithSpec { code, message, headers, body }) = source else { return Self::default() };
+    pub fn compile(source: Option<&OneOrMany<DenyWithSpec>>, compiler: &mut Compiler<'_>) -> Self {
+        let several = |(index, source): (usize, &DenyWithSpec)| {
+            compiler.at(format_args!("[{index}]"), |compiler| Wording::compile(source, compiler))
+        };
+        Self(match source {
+            None => Vec::new(),
+            Some(OneOrMany::Many(sources)) => sources.iter().enumerate().map(several).collect(),
+            Some(OneOrMany::One(source)) => vec![Wording::compile(source, compiler)],
+        })
+    }
+
+    /// Compiles the `denyWith` of a rule.
+    pub fn compile_rule(source: Option<&OneOrMany<DenyWithSpec>>, compiler: &mut Compiler<'_>) -> Option<Rc<Self>> {
+        source.map(|source| Rc::new(compiler.at("denyWith", |compiler| Self::compile(Some(source), compiler))))
+    }
+
+    /// The first whose conditions hold; those that cannot be evaluated do not.
+    fn chosen(&self, view: &View) -> Option<&Wording> {
+        self.0.iter().find(|wording| wording.when.evaluate(view) == Ok(Held::Yes))
+    }
+}
+
+impl Wording {
+    fn compile(source: &DenyWithSpec, compiler: &mut Compiler<'_>) -> Self {
+        let DenyWithSpec { code, message, headers, body, when } = source;
+        let when = compiler.at("when", |compiler| Condition::compile(when, compiler));
         let code = match u16::try_from(*code) {
             Ok(0) => None,
             Ok(code @ 300..=599) => Some(code),
@@ -65,24 +98,28 @@ impl DenyWith {
         };
         let (message, body) = (dynamic("message", message), dynamic("body", body));
         let headers = compiler.at("headers", |compiler| Dynamic::compile_map(headers, compiler));
-        Self { code, message, headers, body }
+        Self { when, code, message, headers, body }
     }
 }
 
-/// The answer to a denied request, as the AuthConfig words it. What cannot be evaluated is empty.
+/// The answer to a denied request, as the rule that decided words it, and where it is silent the AuthConfig. What cannot be
+/// evaluated is empty.
 pub fn reply(response: &Response, denial: Denial, cx: &Cx) -> LocalReply {
-    let DenyWith { code, message, headers, body } = match denial.status {
+    let general = match denial.status {
         DenialStatus::Unauthenticated => &response.unauthenticated,
         DenialStatus::PermissionDenied => &response.unauthorized,
         DenialStatus::NotFound | DenialStatus::TooLarge | DenialStatus::Unavailable => return standard(denial),
     };
     let view = cx.view();
     let text = |dynamic: &Dynamic| dynamic.text(&view).unwrap_or_default();
-    let told = message.as_ref().map(&text);
+    let with = denial.with.clone();
+    let wordings = [with.as_ref().and_then(|own| own.chosen(&view)), general.chosen(&view)];
+    let wordings = || wordings.into_iter().flatten();
+    let told = wordings().find_map(|wording| wording.message.as_ref()).map(&text);
     let mut reply = answer(denial, told);
-    reply.code = code.unwrap_or(reply.code);
-    reply.body = body.as_ref().map(&text).unwrap_or_default();
-    if !headers.is_empty() {
+    reply.code = wordings().find_map(|wording| wording.code).unwrap_or(reply.code);
+    reply.body = wordings().find_map(|wording| wording.body.as_ref()).map(&text).unwrap_or_default();
+    if let Some(headers) = wordings().map(|wording| &wording.headers).find(|headers| !headers.is_empty()) {
         let own = headers.iter().map(|(name, value)| (name.clone(), header::to_value(&text(value))));
         let reason = reply.headers.pop();
         reply.headers = own.chain(reason).collect();
@@ -96,7 +133,7 @@ pub fn standard(denial: Denial) -> LocalReply {
 }
 
 fn answer(denial: Denial, told: Option<String>) -> LocalReply {
-    let Denial { status, rule, reason, challenges } = denial;
+    let Denial { status, rule, reason, challenges, with: _ } = denial;
     let challenges = if status == DenialStatus::Unauthenticated { challenges } else { Vec::new() };
     let mut headers: Vec<_> =
         challenges.into_iter().map(|challenge| ("WWW-Authenticate".to_owned(), header::to_value(&challenge))).collect();

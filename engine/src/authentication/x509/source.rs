@@ -84,7 +84,7 @@ impl Source {
     pub fn find<'c>(&'c self, cx: &'c Cx) -> Result<Cow<'c, [u8]>, StepError> {
         match self {
             Self::Peer => match cx.request.attributes.bytes(Attribute::PeerCertificate) {
-                None | Some([]) => Err(StepError::denied("client certificate is missing")),
+                None | Some([]) => Err(StepError::absent("client certificate is missing")),
                 Some(pem) => Ok(Cow::Borrowed(pem)),
             },
             Self::Xfcc(header) | Self::ClientCert(header) => {
@@ -146,7 +146,7 @@ impl Header {
         let mut values = request.headers.all(lower);
         match (values.next(), values.next()) {
             (Some(value), None) => Ok(value),
-            (None, _) => Err(StepError::denied(format!("{context}header {name} not found in request"))),
+            (None, _) => Err(StepError::absent(format!("{context}header {name} not found in request"))),
             (Some(_), Some(_)) => Err(StepError::denied(format!("{context}header {name} is there more than once"))),
         }
     }
