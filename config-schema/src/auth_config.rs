@@ -241,6 +241,10 @@ pub struct ApiKeySpec {
     /// Secrets of all namespaces, not only of the AuthConfig's own.
     #[serde(default)]
     pub all_namespaces: bool,
+    /// Namespaces of the Secrets, in place of the AuthConfig's own. Those of another one count as far as a ReferenceGrant
+    /// there allows them.
+    #[serde(default)]
+    pub namespaces: Vec<String>,
 }
 
 /// Kubernetes `LabelSelector` (`meta/v1`): all requirements must hold.
@@ -310,6 +314,10 @@ pub struct X509Spec {
     /// Secrets of all namespaces, not only of the AuthConfig's own.
     #[serde(default)]
     pub all_namespaces: bool,
+    /// Namespaces of the Secrets, in place of the AuthConfig's own. Those of another one count as far as a ReferenceGrant
+    /// there allows them.
+    #[serde(default)]
+    pub namespaces: Vec<String>,
     /// Where the client certificate is. Default: the certificate of the TLS connection.
     pub source: Option<X509Source>,
 }

@@ -11,9 +11,11 @@ use crate::plugin_config::{Options, Settings, Upstream, Workload};
 use crate::problem::{Place, quote};
 use crate::reader::{Dialect, Finding, read};
 use crate::suggest::suggestion;
-use crate::{AuthConfig, Problem, Secret};
+use crate::{AuthConfig, Problem, ReferenceGrant, Secret};
 
 const FORMS: &str = "give one AuthConfig, a Kubernetes `List`, or a `PluginConfig` of `sidegate.dev/v1alpha1`, as JSON";
+
+const RESOURCES: &str = "must be `AuthConfig`, `Secret` or `ReferenceGrant` here";
 
 /// Where `kubectl apply` keeps a copy of the document: of a Secret, with all its data.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -25,6 +27,8 @@ pub enum Document {
     AuthConfig(Box<AuthConfig>),
     /// A Kubernetes Secret.
     Secret(Box<Secret>),
+    /// A ReferenceGrant of Gateway API.
+    ReferenceGrant(Box<ReferenceGrant>),
 }
 
 /// A whole configuration.
@@ -82,6 +86,7 @@ fn parse(bytes: &[u8]) -> Result<Node<'_>, String> {
 enum Kind {
     AuthConfig(Dialect),
     Secret,
+    ReferenceGrant,
     List { items: Option<Type> },
     PluginConfig,
 }
@@ -89,10 +94,12 @@ enum Kind {
 /// `apiVersion` and `kind`.
 type Type = (&'static str, &'static str);
 
-const KINDS: [(Type, Kind); 8] = [
+const KINDS: [(Type, Kind); 10] = [
     (("authorino.kuadrant.io/v1beta3", "AuthConfig"), Kind::AuthConfig(Dialect::Kubernetes)),
     (("authorino.kuadrant.io/v1beta2", "AuthConfig"), Kind::AuthConfig(Dialect::V1beta2)),
     (("v1", "Secret"), Kind::Secret),
+    (("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"), Kind::ReferenceGrant),
+    (("gateway.networking.k8s.io/v1", "ReferenceGrant"), Kind::ReferenceGrant),
     (("v1", "List"), Kind::List { items: None }),
     (("v1", "SecretList"), Kind::List { items: Some(("v1", "Secret")) }),
     (
@@ -197,8 +204,12 @@ impl Decoder {
 
     fn item(&mut self, document: &str, place: &Place<'_>, node: &Node<'_>, found: Result<Kind, (&str, String)>) {
         match found {
-            Ok(kind @ (Kind::AuthConfig(_) | Kind::Secret)) => self.resource(document, place, node, kind),
-            Ok(_) => self.problem(document, &Place::Member(place, "kind"), "must be `AuthConfig` or `Secret` here"),
+            Ok(kind @ (Kind::AuthConfig(_) | Kind::Secret | Kind::ReferenceGrant)) => {
+                self.resource(document, place, node, kind);
+            }
+            Ok(Kind::List { .. } | Kind::PluginConfig) => {
+                self.problem(document, &Place::Member(place, "kind"), RESOURCES);
+            }
             Err(("", message)) => self.problem(document, place, message),
             Err((path, message)) => self.problem(document, &Place::Member(place, path), message),
         }
@@ -210,13 +221,21 @@ impl Decoder {
             Some(Node::String(text)) if !text.is_empty() => Some(text.as_ref()),
             _ => None,
         };
-        let word = if kind == Kind::Secret { "Secret" } else { "AuthConfig" };
+        let word = match kind {
+            Kind::Secret => "Secret",
+            Kind::ReferenceGrant => "ReferenceGrant",
+            Kind::AuthConfig(_) | Kind::List { .. } | Kind::PluginConfig => "AuthConfig",
+        };
         let namespace = metadata("namespace").unwrap_or("default");
         let label = metadata("name").map(|name| format!("{word} {namespace}/{name}"));
         let read = match kind {
             Kind::AuthConfig(dialect) => read(node, dialect).map(|mut document: Box<AuthConfig>| {
                 namespace.clone_into(&mut document.metadata.namespace);
                 Document::AuthConfig(document)
+            }),
+            Kind::ReferenceGrant => read(node, Dialect::Kubernetes).map(|mut document: Box<ReferenceGrant>| {
+                namespace.clone_into(&mut document.metadata.namespace);
+                Document::ReferenceGrant(document)
             }),
             _ => read(node, Dialect::Kubernetes).map(|mut document: Box<Secret>| {
                 document.metadata.annotations.remove(LAST_APPLIED);
@@ -269,7 +288,7 @@ fn identify(node: &Node<'_>, default: Option<Type>) -> Result<Kind, (&'static st
     let versions: Vec<_> =
         KINDS.iter().filter(|((_, known), _)| *known == kind).map(|((known, _), _)| *known).collect();
     if versions.is_empty() {
-        let known = ["AuthConfig", "Secret", "List", "AuthConfigList", "SecretList", "PluginConfig"];
+        let known = ["AuthConfig", "Secret", "List", "AuthConfigList", "SecretList", "PluginConfig", "ReferenceGrant"];
         return Err(("kind", format!("unknown kind {}{}", quote(kind), suggestion(kind, &known))));
     }
     let remedy = match api_version {

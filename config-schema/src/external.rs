@@ -6,15 +6,17 @@ use serde::Deserialize;
 
 use crate::auth_config::{CacheSpec, Credentials, PatternExpressionOrRef, ValueOrSelector};
 
-/// A Secret of the AuthConfig's namespace.
+/// A Secret.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretRef {
     /// Its name.
     pub name: String,
+    /// Its namespace, which a ReferenceGrant there must allow. Default: the AuthConfig's own.
+    pub namespace: Option<String>,
 }
 
-/// An entry of a Secret of the AuthConfig's namespace.
+/// An entry of a Secret.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeyRef {
@@ -22,6 +24,8 @@ pub struct SecretKeyRef {
     pub name: String,
     /// Name of the entry.
     pub key: String,
+    /// Namespace of the Secret, which a ReferenceGrant there must allow. Default: the AuthConfig's own.
+    pub namespace: Option<String>,
 }
 
 /// `oauth2Introspection` (RFC 7662).
@@ -331,7 +335,7 @@ pub struct WristbandSpec {
     pub token_duration: Option<i64>,
 }
 
-/// A signing key: the entry `key.pem` of a Secret of the AuthConfig's namespace.
+/// A signing key: the entry `key.pem` of a Secret.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SigningKeyRef {
@@ -339,6 +343,8 @@ pub struct SigningKeyRef {
     pub name: String,
     /// What it signs with.
     pub algorithm: SigningAlgorithm,
+    /// Namespace of the Secret, which a ReferenceGrant there must allow. Default: the AuthConfig's own.
+    pub namespace: Option<String>,
 }
 
 /// Algorithms of wristbands.

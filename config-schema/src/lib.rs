@@ -13,6 +13,7 @@ mod one_or_many;
 mod plugin_config;
 mod problem;
 mod reader;
+mod reference_grant;
 mod secret;
 mod suggest;
 
@@ -23,4 +24,5 @@ pub use metadata::ObjectMeta;
 pub use one_or_many::OneOrMany;
 pub use plugin_config::*;
 pub use problem::Problem;
+pub use reference_grant::*;
 pub use secret::Secret;

@@ -232,7 +232,9 @@ fn is_newer(parent: &Place<'_>, field: &str) -> bool {
         | "version"
         | "maxResponseBytes"
         | "action"
-        | "denyWith" => true,
+        | "denyWith"
+        | "namespaces" => true,
+        "namespace" => !matches!(parent, Place::Member(_, "resourceAttributes")),
         "when" => matches!(parent, Place::Member(_, "unauthenticated" | "unauthorized")),
         "issuer" | "audiences" => matches!(parent, Place::Member(_, "jwt")),
         _ => false,

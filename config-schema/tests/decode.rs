@@ -49,7 +49,7 @@ fn list(items: &Value) -> Value {
 fn auth_configs(documents: &Documents) -> Vec<&AuthConfig> {
     let found = documents.resources.iter().filter_map(|document| match document {
         Document::AuthConfig(found) => Some(&**found),
-        Document::Secret(_) => None,
+        Document::Secret(_) | Document::ReferenceGrant(_) => None,
     });
     found.collect()
 }
@@ -57,7 +57,7 @@ fn auth_configs(documents: &Documents) -> Vec<&AuthConfig> {
 fn secrets(documents: &Documents) -> Vec<&Secret> {
     let found = documents.resources.iter().filter_map(|document| match document {
         Document::Secret(found) => Some(&**found),
-        Document::AuthConfig(_) => None,
+        Document::AuthConfig(_) | Document::ReferenceGrant(_) => None,
     });
     found.collect()
 }
@@ -264,7 +264,7 @@ mod documents {
         refused(
             &json!({"apiVersion": "v1", "kind": "ConfigMap"}),
             &["configuration: kind: unknown kind `ConfigMap`; known are `AuthConfig`, `Secret`, `List`, \
-               `AuthConfigList`, `SecretList`, `PluginConfig`"],
+               `AuthConfigList`, `SecretList`, `PluginConfig`, `ReferenceGrant`"],
         );
         refused(
             &json!({"apiVersion": "authorino.kuadrant.io/v1beta1", "kind": "AuthConfig"}),
@@ -294,17 +294,17 @@ mod documents {
             &list(&json!([1, list(&json!([])), {"apiVersion": "v1", "kind": "Pod"}, {"kind": "Secret"}])),
             &[
                 "List: items[0]: must be an object, not a number",
-                "List: items[1].kind: must be `AuthConfig` or `Secret` here",
+                "List: items[1].kind: must be `AuthConfig`, `Secret` or `ReferenceGrant` here",
                 "List: items[2].kind: unknown kind `Pod`; known are `AuthConfig`, `Secret`, `List`, `AuthConfigList`, \
-                 `SecretList`, `PluginConfig`",
+                 `SecretList`, `PluginConfig`, `ReferenceGrant`",
                 &format!("List: items[3].apiVersion: is required but missing: {FORMS}"),
             ],
         );
         refused(
             &plugin_config(&json!([plugin_config(&json!([])), list(&json!([list(&json!([]))]))])),
             &[
-                "PluginConfig: resources[0].kind: must be `AuthConfig` or `Secret` here",
-                "PluginConfig: resources[1].items[0].kind: must be `AuthConfig` or `Secret` here",
+                "PluginConfig: resources[0].kind: must be `AuthConfig`, `Secret` or `ReferenceGrant` here",
+                "PluginConfig: resources[1].items[0].kind: must be `AuthConfig`, `Secret` or `ReferenceGrant` here",
             ],
         );
     }
@@ -362,7 +362,7 @@ mod documents {
             &json!({"apiVersion": "v1", "kind": format!("x\n{}", "y".repeat(100))}),
             &[&format!(
                 "configuration: kind: unknown kind `x\\n{}…`; known are `AuthConfig`, `Secret`, `List`, \
-                 `AuthConfigList`, `SecretList`, `PluginConfig`",
+                 `AuthConfigList`, `SecretList`, `PluginConfig`, `ReferenceGrant`",
                 "y".repeat(58)
             )],
         );
@@ -394,7 +394,7 @@ mod specs {
                 "spec.authentication.jwt.jwt.issuerURL: unknown field `issuerURL`; did you mean `issuerUrl`?",
                 "spec.authentication.key.queryString: unknown field `queryString`; known are `priority`, `metrics`, \
                  `when`, `cache`, `credentials`, `defaults`, `overrides`, `apiKey`, `jwt`, `oauth2Introspection`, \
-                 `x509`, `kubernetesTokenReview`, `plain`, `anonymous`",
+                 `x509`, `kubernetesTokenReview`, `plain`, `anonymous`, `denyWith`",
                 "spec.authentication.key.apiKey.selector.matchLabel: unknown field `matchLabel`; did you mean \
                  `matchLabels`?",
                 "spec.authorization.r.patternMatching.rules: unknown field `rules`; known are `patterns`",

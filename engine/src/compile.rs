@@ -7,6 +7,7 @@ use std::rc::Rc;
 use sidegate_config::{Options, PatternExpression, Problem, Settings};
 
 use crate::authentication::{Proof, api_key};
+use crate::grants::Referent;
 use crate::kubernetes::Kubernetes;
 use crate::remote::RemoteDocumentsBuilder;
 use crate::request::{Attribute, Needs};
@@ -113,14 +114,33 @@ impl<'a> Compiler<'a> {
         self.problems.push(Problem { document, path, message: message.into() });
     }
 
-    /// An entry of a Secret of the AuthConfig's namespace; if it is not there, or is no text, the problem is told.
-    pub fn secret(&mut self, name: &str, key: &str) -> Option<Secret> {
-        self.resources.text(self.namespace, name, key).map_err(|message| self.problem(message)).ok()
+    /// An entry of a Secret; if it is not there, is no text, or may not be referred to, the problem is told.
+    pub fn secret(&mut self, namespace: Option<&str>, name: &str, key: &str) -> Option<Secret> {
+        let namespace = self.namespace_of_secret(namespace, name)?;
+        self.resources.text(namespace, name, key).map_err(|message| self.problem(message)).ok()
     }
 
-    /// The bytes of an entry of a Secret of the AuthConfig's namespace; if it is not there, the problem is told.
-    pub fn secret_entry(&mut self, name: &str, key: &str) -> Option<&'a [u8]> {
-        self.resources.bytes(self.namespace, name, key).map_err(|message| self.problem(message)).ok()
+    /// The bytes of an entry of a Secret; if it is not there, or may not be referred to, the problem is told.
+    pub fn secret_entry(&mut self, namespace: Option<&str>, name: &str, key: &str) -> Option<&'a [u8]> {
+        let namespace = self.namespace_of_secret(namespace, name)?;
+        self.resources.bytes(namespace, name, key).map_err(|message| self.problem(message)).ok()
+    }
+
+    /// The namespace of a Secret that is referred to. That one may not refer to it says nothing of whether it is there.
+    fn namespace_of_secret<'n>(&mut self, namespace: Option<&'n str>, name: &str) -> Option<&'n str>
+    where
+        'a: 'n,
+    {
+        let namespace = namespace.unwrap_or(self.namespace);
+        let permitted = self.resources.grants().permit(self.namespace, Referent::Secret, namespace, name);
+        if !permitted {
+            self.problem(format!(
+                "Secret `{namespace}/{name}` may not be referred to from namespace `{}`: a ReferenceGrant in `{namespace}` \
+                 must allow it",
+                self.namespace
+            ));
+        }
+        permitted.then_some(namespace)
     }
 
     /// Says that what stands here was left out of this module, which another one has.

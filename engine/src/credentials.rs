@@ -176,8 +176,8 @@ impl Credential {
         compiler: &mut Compiler<'_>,
     ) -> Option<Self> {
         let place = Credentials::compile_sendable(place, compiler);
-        let SecretKeyRef { name, key } = secret?;
-        let secret = compiler.at("sharedSecretRef", |compiler| compiler.secret(name, key))?;
+        let SecretKeyRef { name, key, namespace } = secret?;
+        let secret = compiler.at("sharedSecretRef", |compiler| compiler.secret(namespace.as_deref(), name, key))?;
         Some(Self { place, secret })
     }
 

@@ -30,6 +30,7 @@ pub mod crypto;
 pub mod error;
 mod exec;
 pub mod expression;
+pub mod grants;
 pub mod grpc;
 pub mod hosts;
 pub mod kubernetes;

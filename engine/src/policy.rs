@@ -19,6 +19,7 @@ use crate::compile::{Compiler, Shared};
 use crate::crypto::Signer;
 use crate::crypto::{RustCrypto, Verifier};
 use crate::expression::condition::{self, Condition};
+use crate::grants::Grants;
 use crate::hosts::Hosts;
 use crate::metadata::Metadata;
 use crate::remote::RemoteDocuments;
@@ -110,13 +111,15 @@ impl Policy {
         settings::check(&settings, &mut problems);
         let mut auth_configs = Vec::new();
         let mut secrets = Vec::new();
+        let mut grants = Vec::new();
         for document in resources {
             match document {
                 Document::AuthConfig(document) => auth_configs.push(document),
                 Document::Secret(document) => secrets.push(*document),
+                Document::ReferenceGrant(document) => grants.push(*document),
             }
         }
-        let resources = Resources::new(secrets, &mut problems);
+        let resources = Resources::new(secrets, &mut problems).with_grants(Grants::new(grants));
         let mut shared = Shared::new(&settings, &resources, &mut problems);
         let mut hosts = HostTable::default();
         let mut owned_headers = OwnedHeaders::default();

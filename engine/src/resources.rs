@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sidegate_config::{self as config, LabelOperator, LabelSelector, LabelSelectorRequirement, Problem};
+use sidegate_config::{self as config, LabelOperator, LabelSelector, LabelSelectorRequirement, ObjectMeta, Problem};
 
 use crate::compile::Compiler;
+use crate::grants::{Grants, Referent};
 use crate::secret::Secret;
 
 /// The Secrets of a configuration.
@@ -18,6 +19,39 @@ pub struct Resources {
     by_label: HashMap<(String, String), Vec<usize>>,
     /// Positions in `secrets` by namespace and name.
     by_name: BTreeMap<(String, String), usize>,
+    grants: Grants,
+}
+
+/// Where a selector looks for Secrets.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// In all namespaces.
+    All,
+    /// In some, as far as they let AuthConfigs of `from` look.
+    Namespaces {
+        /// The AuthConfig's own.
+        from: String,
+        /// Where it looks.
+        namespaces: Vec<String>,
+    },
+}
+
+impl Scope {
+    /// Compiles `allNamespaces` and `namespaces`.
+    pub fn compile(all_namespaces: bool, namespaces: &[String], compiler: &mut Compiler<'_>) -> Self {
+        if all_namespaces && !namespaces.is_empty() {
+            compiler.problem("`allNamespaces` and `namespaces` are both given: keep one");
+        }
+        if namespaces.iter().any(String::is_empty) {
+            compiler.at("namespaces", |compiler| compiler.problem("a namespace is empty: leave it out"));
+        }
+        let from = compiler.namespace.to_owned();
+        match (all_namespaces, namespaces) {
+            (true, _) => Self::All,
+            (false, []) => Self::Namespaces { namespaces: vec![from.clone()], from },
+            (false, namespaces) => Self::Namespaces { namespaces: namespaces.to_vec(), from },
+        }
+    }
 }
 
 /// A Secret with its entries decoded.
@@ -58,7 +92,19 @@ impl Resources {
                 by_label.entry(label).or_default().push(index);
             }
         }
-        Self { secrets: decoded, by_label, by_name: named }
+        Self { secrets: decoded, by_label, by_name: named, grants: Grants::default() }
+    }
+
+    /// The same, with what namespaces let others refer to.
+    #[must_use]
+    pub fn with_grants(self, grants: Grants) -> Self {
+        Self { grants, ..self }
+    }
+
+    /// What namespaces let others refer to.
+    #[must_use]
+    pub const fn grants(&self) -> &Grants {
+        &self.grants
     }
 
     /// The Secret of a name.
@@ -91,10 +137,10 @@ impl Resources {
         secret.entry(key).ok_or_else(none)
     }
 
-    /// The Secrets of a namespace (`None`: of all) whose labels fit, in document order.
+    /// The Secrets whose labels fit, in document order.
     pub fn secrets<'a>(
         &'a self,
-        namespace: Option<&'a str>,
+        scope: &'a Scope,
         selector: &'a LabelSelector,
     ) -> impl Iterator<Item = &'a DecodedSecret> {
         let labelled = selector.match_labels.iter().map(|(key, value)| {
@@ -106,9 +152,17 @@ impl Resources {
             None => Box::new(self.secrets.iter()),
         };
         candidates.filter(move |secret| {
-            namespace.is_none_or(|namespace| secret.document.metadata.namespace == namespace)
-                && selects(selector, &secret.document.metadata.labels)
+            self.is_within(scope, &secret.document.metadata) && selects(selector, &secret.document.metadata.labels)
         })
+    }
+
+    fn is_within(&self, scope: &Scope, ObjectMeta { namespace, name, .. }: &ObjectMeta) -> bool {
+        match scope {
+            Scope::All => true,
+            Scope::Namespaces { from, namespaces } => {
+                namespaces.contains(namespace) && self.grants.permit(from, Referent::Secret, namespace, name)
+            }
+        }
     }
 }
 
@@ -169,7 +223,7 @@ pub fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> b
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sidegate_config::{ObjectMeta, Secret};
+    use sidegate_config::Secret;
 
     fn secret(namespace: &str, name: &str, labels: &[(&str, &str)]) -> Secret {
         let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
@@ -189,6 +243,12 @@ mod tests {
                 })
                 .collect(),
         }
+    }
+
+    fn scope(namespace: Option<&str>) -> Scope {
+        let own =
+            |namespace: &str| Scope::Namespaces { from: namespace.to_owned(), namespaces: vec![namespace.to_owned()] };
+        namespace.map_or(Scope::All, own)
     }
 
     #[test]
@@ -212,8 +272,9 @@ mod tests {
             (None, selector(&[], &[("tier", DoesNotExist, &[])]), "a/bare"),
             (Some("a"), selector(&[("tier", "gold")], &[("app", Exists, &[])]), "a/gold"),
         ] {
+            let scope = scope(namespace);
             let selected = resources
-                .secrets(namespace, &selector)
+                .secrets(&scope, &selector)
                 .map(|secret| format!("{}/{}", secret.document.metadata.namespace, secret.document.metadata.name));
             assert_eq!(selected.collect::<Vec<_>>().join(" "), expected, "{selector:?}");
         }
@@ -227,7 +288,7 @@ mod tests {
         let mut problems = Vec::new();
         let resources = Resources::new([document], &mut problems);
         let everything = selector(&[], &[]);
-        let secret = resources.secrets(None, &everything).next().unwrap();
+        let secret = resources.secrets(&Scope::All, &everything).next().unwrap();
         assert_eq!(secret.entry("good"), Some(b"hi".as_slice()));
         assert_eq!(secret.entry("text"), Some(b"plain".as_slice()));
         assert_eq!(secret.entry("empty"), None);

@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq as _;
 use crate::compile::Compiler;
 use crate::credentials::Credentials;
 use crate::error::StepError;
-use crate::resources::{DecodedSecret, check_selector};
+use crate::resources::{DecodedSecret, Scope, check_selector};
 use crate::session::Cx;
 
 /// The keys of the Secrets that a selector selects.
@@ -25,18 +25,17 @@ pub struct ApiKey {
 pub type Identities = HashMap<[u8; 32], Rc<Value>>;
 
 /// The keys of each selector in use; rules with the same one share them.
-pub type Shared = BTreeMap<(Option<String>, LabelSelector), Rc<Identities>>;
+pub type Shared = BTreeMap<(Scope, LabelSelector), Rc<Identities>>;
 
 impl ApiKey {
     pub(super) fn compile(spec: &ApiKeySpec, credentials: Credentials, compiler: &mut Compiler<'_>) -> Self {
-        let ApiKeySpec { selector, all_namespaces } = spec;
+        let ApiKeySpec { selector, all_namespaces, namespaces } = spec;
         compiler.at("selector", |compiler| check_selector(selector, compiler));
-        let namespace = (!all_namespaces).then_some(compiler.namespace);
-        let shared = (namespace.map(str::to_owned), selector.clone());
+        let shared = (Scope::compile(*all_namespaces, namespaces, compiler), selector.clone());
         let identities = match compiler.shared.api_keys.get(&shared) {
             Some(identities) => Rc::clone(identities),
             None => {
-                let identities = Rc::new(identities(namespace, selector, compiler));
+                let identities = Rc::new(identities(&shared.0, selector, compiler));
                 compiler.shared.api_keys.insert(shared, Rc::clone(&identities));
                 identities
             }
@@ -62,10 +61,10 @@ impl ApiKey {
     }
 }
 
-fn identities(namespace: Option<&str>, selector: &LabelSelector, compiler: &mut Compiler<'_>) -> Identities {
+fn identities(scope: &Scope, selector: &LabelSelector, compiler: &mut Compiler<'_>) -> Identities {
     let resources = compiler.resources;
     let mut identities = Identities::new();
-    for secret in resources.secrets(namespace, selector) {
+    for secret in resources.secrets(scope, selector) {
         match digest(secret) {
             Some(Ok(digest)) => drop(identities.insert(digest, Rc::new(identity(&secret.document)))),
             Some(Err(message)) => {

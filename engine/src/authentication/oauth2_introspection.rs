@@ -35,11 +35,13 @@ impl OAuth2Introspection {
         credentials: Credentials,
         compiler: &mut Compiler<'_>,
     ) -> Option<Self> {
-        let OAuth2IntrospectionSpec { endpoint, token_type_hint, credentials_ref: SecretRef { name }, timeout } = spec;
+        let OAuth2IntrospectionSpec { endpoint, token_type_hint, credentials_ref, timeout } = spec;
+        let SecretRef { name, namespace } = credentials_ref;
+        let namespace = namespace.as_deref();
         let endpoint = compiler
             .at("endpoint", |compiler| Endpoint::compile("token introspection endpoint", endpoint, *timeout, compiler));
         let (id, secret) = compiler.at("credentialsRef", |compiler| {
-            (compiler.secret(name, "clientID"), compiler.secret(name, "clientSecret"))
+            (compiler.secret(namespace, name, "clientID"), compiler.secret(namespace, name, "clientSecret"))
         });
         let (id, secret) = (id?, secret?);
         let pair = STANDARD.encode(format!("{}:{}", id.reveal(), secret.reveal()));

@@ -44,9 +44,9 @@ impl SpiceDb {
     pub(super) fn compile(spec: &SpiceDbSpec, compiler: &mut Compiler<'_>) -> Option<Self> {
         let SpiceDbSpec { endpoint, insecure, shared_secret_ref, subject, resource, permission } = spec;
         let endpoint = compiler.at("endpoint", |compiler| compile_endpoint(endpoint, *insecure, compiler));
-        let secret = shared_secret_ref
-            .as_ref()
-            .map(|SecretKeyRef { name, key }| compiler.at("sharedSecretRef", |compiler| compiler.secret(name, key)));
+        let secret = shared_secret_ref.as_ref().map(|SecretKeyRef { name, key, namespace }| {
+            compiler.at("sharedSecretRef", |compiler| compiler.secret(namespace.as_deref(), name, key))
+        });
         let subject = compiler.at("subject", |compiler| Object::compile(subject.as_ref(), compiler));
         let resource = compiler.at("resource", |compiler| Object::compile(resource.as_ref(), compiler));
         let permission = compile_value("permission", permission.as_ref(), compiler);

@@ -161,8 +161,8 @@ impl Login {
         let OAuth2ClientSpec { token_url, client_id, client_secret_ref, scopes, extra_params, cache, timeout } = spec;
         let endpoint =
             compiler.at("tokenUrl", |compiler| Endpoint::compile("token endpoint", token_url, *timeout, compiler));
-        let SecretKeyRef { name, key } = client_secret_ref;
-        let secret = compiler.at("clientSecretRef", |compiler| compiler.secret(name, key));
+        let SecretKeyRef { name, key, namespace } = client_secret_ref;
+        let secret = compiler.at("clientSecretRef", |compiler| compiler.secret(namespace.as_deref(), name, key));
         if client_id.is_empty() {
             compiler.at("clientId", |compiler| compiler.problem("must not be empty"));
         }

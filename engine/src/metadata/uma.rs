@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::Value;
-use sidegate_config::UmaSpec;
+use sidegate_config::{SecretRef, UmaSpec};
 
 use crate::call::HttpReply;
 use crate::compile::Compiler;
@@ -42,7 +42,8 @@ impl Uma {
             DocumentId(u32::MAX)
         });
         let (id, secret) = compiler.at("credentialsRef", |compiler| {
-            let mut entry = |key| compiler.secret(&credentials_ref.name, key).unwrap_or_else(|| Secret::new(""));
+            let SecretRef { name, namespace } = credentials_ref;
+            let mut entry = |key| compiler.secret(namespace.as_deref(), name, key).unwrap_or_else(|| Secret::new(""));
             (entry("clientID"), entry("clientSecret"))
         });
         let grant = vec![("grant_type".to_owned(), "client_credentials".to_owned())];

@@ -126,7 +126,7 @@ impl Wristband {
 
 impl Key {
     fn compile(source: &SigningKeyRef, compiler: &mut Compiler<'_>) -> Option<Self> {
-        let SigningKeyRef { name, algorithm } = source;
+        let SigningKeyRef { name, algorithm, namespace } = source;
         let algorithm = match algorithm {
             SigningAlgorithm::Es256 => Algorithm::Es256,
             SigningAlgorithm::Es384 => Algorithm::Es384,
@@ -135,8 +135,8 @@ impl Key {
             SigningAlgorithm::Rs384 => Algorithm::Rs384,
             SigningAlgorithm::Rs512 => Algorithm::Rs512,
         };
-        let namespace = compiler.namespace;
-        let pem = compiler.at("name", |compiler| compiler.secret_entry(name, ENTRY))?;
+        let pem = compiler.at("name", |compiler| compiler.secret_entry(namespace.as_deref(), name, ENTRY))?;
+        let namespace = namespace.as_deref().unwrap_or(compiler.namespace);
         match SigningKey::from_pem(pem) {
             Ok(key) if key.algorithms().contains(&algorithm) => Some(Self { id: name.clone(), algorithm, key }),
             Ok(key) => {

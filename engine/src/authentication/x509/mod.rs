@@ -8,6 +8,7 @@ use sidegate_config::X509Spec;
 
 use crate::compile::Compiler;
 use crate::error::StepError;
+use crate::resources::Scope;
 use crate::session::Cx;
 
 mod certificate;
@@ -35,10 +36,10 @@ pub struct X509 {
 
 impl X509 {
     pub(super) fn compile(spec: &X509Spec, compiler: &mut Compiler<'_>) -> Self {
-        let X509Spec { selector, all_namespaces, source } = spec;
-        let namespace = (!all_namespaces).then_some(compiler.namespace);
+        let X509Spec { selector, all_namespaces, namespaces, source } = spec;
+        let scope = Scope::compile(*all_namespaces, namespaces, compiler);
         let source = compiler.at("source", |compiler| source::Source::compile(source.as_ref(), compiler));
-        let roots = compiler.at("selector", |compiler| roots::Roots::compile(namespace, selector, compiler));
+        let roots = compiler.at("selector", |compiler| roots::Roots::compile(&scope, selector, compiler));
         let checks = Sha256::new().chain_update(source.form()).chain_update(roots.digest());
         Self { source, roots, checks }
     }

@@ -8,7 +8,7 @@ use webpki::{Error, anchor_from_trusted_cert};
 
 use super::certificate::{self, Validity};
 use crate::compile::Compiler;
-use crate::resources::check_selector;
+use crate::resources::{Scope, check_selector};
 use crate::time::Timestamp;
 
 /// CAs that are trusted.
@@ -24,11 +24,11 @@ pub struct Roots {
 impl Roots {
     /// From the Secrets that a selector selects: all certificates of `tls.crt`, else of `ca.crt`. Secrets with neither
     /// are passed over.
-    pub fn compile(namespace: Option<&str>, selector: &LabelSelector, compiler: &mut Compiler<'_>) -> Self {
+    pub fn compile(scope: &Scope, selector: &LabelSelector, compiler: &mut Compiler<'_>) -> Self {
         check_selector(selector, compiler);
         let resources = compiler.resources;
         let mut roots = Self::default();
-        for secret in resources.secrets(namespace, selector) {
+        for secret in resources.secrets(scope, selector) {
             let found = ["tls.crt", "ca.crt"].into_iter().find_map(|key| Some((key, secret.entry(key)?)));
             let Some((key, pem)) = found else { continue };
             if let Err(message) = roots.add(pem) {
@@ -97,7 +97,7 @@ mod tests {
     use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose};
 
     fn roots(secrets: &[(&str, &str, &str)]) -> (usize, Vec<String>) {
-        let (roots, problems) = compiled(&[], secrets, |compiler| Roots::compile(Some("ns"), &everything(), compiler));
+        let (roots, problems) = compiled(&[], secrets, |compiler| Roots::compile(&Scope::All, &everything(), compiler));
         (roots.anchors.len(), problems.into_iter().map(|problem| problem.message).collect())
     }
 
