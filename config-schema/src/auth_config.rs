@@ -34,7 +34,7 @@ pub struct AuthConfig {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuthConfigSpec {
-    /// Hosts that this AuthConfig protects: `host`, `host:port`, `*.suffix` or `*`.
+    /// Hosts that this AuthConfig protects: `host`, `host:port`, `*.suffix` or `*`. None: it is there to be imported.
     pub hosts: Vec<String>,
     /// Named sets of patterns, to be used by `patternRef`.
     #[serde(default)]
@@ -57,6 +57,33 @@ pub struct AuthConfigSpec {
     /// Calls made after the decision, whichever it was.
     #[serde(default)]
     pub callbacks: BTreeMap<String, CallbackSpec>,
+    /// AuthConfigs whose rules are taken over. Of two of one name this AuthConfig's own wins, and of those of imports the
+    /// later one; all conditions must hold.
+    #[serde(default)]
+    pub imports: Vec<ImportSpec>,
+    /// How many of the ways to prove an identity must succeed. Default `any`.
+    pub authentication_strategy: Option<AuthenticationStrategy>,
+}
+
+/// An AuthConfig that is imported. It has no hosts of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImportSpec {
+    /// Its name.
+    pub name: String,
+    /// Its namespace, which a ReferenceGrant there must allow. Default: that of the AuthConfig that imports it.
+    pub namespace: Option<String>,
+}
+
+/// How many of the ways to prove an identity must succeed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthenticationStrategy {
+    /// One; `auth.identity` is what it found.
+    #[default]
+    Any,
+    /// All whose conditions hold, and at least one; `auth.identity` has what each of them found by its name.
+    All,
 }
 
 /// A selector, an operator and a value to compare.

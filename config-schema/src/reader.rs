@@ -233,7 +233,9 @@ fn is_newer(parent: &Place<'_>, field: &str) -> bool {
         | "maxResponseBytes"
         | "action"
         | "denyWith"
-        | "namespaces" => true,
+        | "namespaces"
+        | "imports"
+        | "authenticationStrategy" => true,
         "namespace" => !matches!(parent, Place::Member(_, "resourceAttributes")),
         "when" => matches!(parent, Place::Member(_, "unauthenticated" | "unauthorized")),
         "issuer" | "audiences" => matches!(parent, Place::Member(_, "jwt")),

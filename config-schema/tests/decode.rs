@@ -388,7 +388,7 @@ mod specs {
             }, "authorization": {"r": {"patternMatching": {"patterns": [], "rules": []}}}, "identity": []}),
             &[
                 "spec.identity: unknown field `identity`; known are `hosts`, `patterns`, `when`, `authentication`, \
-                 `metadata`, `authorization`, `response`, `callbacks`",
+                 `metadata`, `authorization`, `response`, `callbacks`, `imports`, `authenticationStrategy`",
                 "spec.authentication.all.anonymous.x: unknown field `x`; none is known here",
                 "spec.authentication.jwt.credentials.customHeader.prefix: unknown field `prefix`; known are `name`",
                 "spec.authentication.jwt.jwt.issuerURL: unknown field `issuerURL`; did you mean `issuerUrl`?",

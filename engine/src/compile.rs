@@ -7,6 +7,7 @@ use std::rc::Rc;
 use sidegate_config::{Options, PatternExpression, Problem, Settings};
 
 use crate::authentication::{Proof, api_key};
+use crate::compose::{Origin, Origins};
 use crate::grants::Referent;
 use crate::kubernetes::Kubernetes;
 use crate::remote::RemoteDocumentsBuilder;
@@ -14,6 +15,9 @@ use crate::request::{Attribute, Needs};
 use crate::resources::Resources;
 use crate::secret::Secret;
 use crate::url::Upstreams;
+
+/// Of an AuthConfig that imports nothing.
+static NO_ORIGINS: Origins = Origins::new();
 
 /// What the compilers of all AuthConfigs share.
 #[derive(Debug, Default)]
@@ -66,6 +70,8 @@ pub struct Compiler<'a> {
     pub proofs: BTreeMap<String, Rc<Proof>>,
     /// Attributes that the AuthConfig reads.
     pub needs: Needs,
+    /// Where imported parts were written.
+    origins: &'a Origins,
     path: Vec<String>,
     problems: &'a mut Vec<Problem>,
 }
@@ -82,14 +88,46 @@ impl<'a> Compiler<'a> {
     ) -> Self {
         let path = vec!["spec".to_owned()];
         let (proofs, needs) = (BTreeMap::new(), Needs::default());
-        Self { resources, options, patterns, namespace, name, shared, proofs, needs, path, problems }
+        Self {
+            resources,
+            options,
+            patterns,
+            namespace,
+            name,
+            shared,
+            proofs,
+            needs,
+            origins: &NO_ORIGINS,
+            path,
+            problems,
+        }
+    }
+
+    /// For one that is put together from several.
+    #[must_use]
+    pub fn with_origins(self, origins: &'a Origins) -> Self {
+        Self { origins, ..self }
     }
 
     /// Runs `compile` one step deeper in the document: a field name, a map key, or an index as `[0]`.
     pub fn at<T>(&mut self, step: impl Display, compile: impl FnOnce(&mut Self) -> T) -> T {
         self.path.push(step.to_string());
-        let result = compile(self);
+        let result = match self.origins.get(self.path.as_slice()) {
+            Some(origin) => self.where_it_was_written(origin, compile),
+            None => compile(self),
+        };
         self.path.pop();
+        result
+    }
+
+    fn where_it_was_written<T>(&mut self, origin: &'a Origin, compile: impl FnOnce(&mut Self) -> T) -> T {
+        let Origin { namespace, name, step } = origin;
+        if let (Some(last), Some(step)) = (self.path.last_mut(), step) {
+            last.clone_from(step);
+        }
+        let here = (std::mem::replace(&mut self.namespace, namespace), std::mem::replace(&mut self.name, name));
+        let result = compile(self);
+        (self.namespace, self.name) = here;
         result
     }
 

@@ -25,6 +25,7 @@ pub mod cache;
 pub mod call;
 pub mod callbacks;
 pub mod compile;
+mod compose;
 pub mod credentials;
 pub mod crypto;
 pub mod error;

@@ -47,7 +47,7 @@ pub async fn decide(cx: &Cx) -> Verdict {
 }
 
 async fn run(policy: &AuthConfig, cx: &Cx) -> Result<Allowed, Denial> {
-    let identity = authentication::first_ok(&policy.authentication, cx).await?;
+    let identity = authentication::prove(&policy.authentication, policy.authentication_strategy, cx).await?;
     metadata::gather(&policy.metadata, cx).await;
     if cx.overran() {
         // Metadata that is missing for want of room might be what a rule would deny by.

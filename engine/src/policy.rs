@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sidegate_config::{
-    self as config, AuthConfigWhenError, Broken, Document, Documents, HostOverride, Options, Problem,
+    self as config, AuthConfigWhenError, AuthenticationStrategy, Broken, Document, Documents, HostOverride, Options,
+    Problem,
 };
 
 use crate::authentication::Authentication;
@@ -15,6 +16,7 @@ use crate::authentication::x509::CertificateMemory;
 use crate::authorization::Authorization;
 use crate::callbacks::Callback;
 use crate::compile::{Compiler, Shared};
+use crate::compose::{Composed, Composition};
 #[cfg(feature = "wristband")]
 use crate::crypto::Signer;
 use crate::crypto::{RustCrypto, Verifier};
@@ -72,6 +74,8 @@ pub struct AuthConfig {
     pub when_error: AuthConfigWhenError,
     /// Ways to prove an identity, in order.
     pub authentication: Vec<Step<Authentication>>,
+    /// How many of them must succeed.
+    pub authentication_strategy: AuthenticationStrategy,
     /// Sources of external metadata, in order.
     pub metadata: Vec<Step<Metadata>>,
     /// Rules that must grant, in order.
@@ -124,8 +128,16 @@ impl Policy {
         let mut hosts = HostTable::default();
         let mut owned_headers = OwnedHeaders::default();
         let mut well_known = WellKnown::compile(&settings.options, &mut problems);
+        let mut composition = Composition::new(auth_configs.iter().map(AsRef::as_ref), resources.grants());
+        problems.extend(composition.take_problems());
         for document in &auth_configs {
-            let compiled = AuthConfig::compile(document, &resources, &settings.options, &mut shared, &mut problems);
+            let composed = composition.of(document);
+            let compiled =
+                AuthConfig::compile(document, composed, &resources, &settings.options, &mut shared, &mut problems);
+            if composition.is_imported(document) {
+                // It was compiled for what is wrong with it.
+                continue;
+            }
             compiled.response.owned_headers().iter().for_each(|name| owned_headers.add(name));
             well_known.add(&compiled, &mut problems);
             hosts.add(document, &Rc::new(compiled), &mut problems);
@@ -268,12 +280,14 @@ impl Policy {
 impl AuthConfig {
     fn compile(
         document: &config::AuthConfig,
+        composed: Option<&Composed>,
         resources: &Resources,
         options: &Options,
         shared: &mut Shared,
         problems: &mut Vec<Problem>,
     ) -> Self {
         let config::AuthConfig { api_version: _, kind: _, metadata, spec } = document;
+        let spec = composed.map_or(spec, |composed| &composed.spec);
         let config::AuthConfigSpec {
             hosts: _,
             patterns,
@@ -283,15 +297,22 @@ impl AuthConfig {
             authorization,
             response,
             callbacks,
+            imports: _,
+            authentication_strategy,
         } = spec;
         let name = (metadata.namespace.as_str(), metadata.name.as_str());
-        let compiler = &mut Compiler::new(name, patterns, resources, options, shared, problems);
+        let mut compiler = Compiler::new(name, patterns, resources, options, shared, problems);
+        if let Some(Composed { origins, .. }) = composed {
+            compiler = compiler.with_origins(origins);
+        }
+        let compiler = &mut compiler;
         condition::check_named(compiler);
         Self {
             id: format!("{}/{}", metadata.namespace, metadata.name).into(),
             when: compiler.at("when", |compiler| Condition::compile(when, compiler)),
             when_error: options.when_errors.auth_config,
             authentication: compiler.at("authentication", |compiler| authentication::compile(authentication, compiler)),
+            authentication_strategy: authentication_strategy.unwrap_or_default(),
             metadata: compiler.at("metadata", |compiler| metadata::compile(external, compiler)),
             authorization: compiler.at("authorization", |compiler| authorization::compile(authorization, compiler)),
             response: compiler.at("response", |compiler| Response::compile(response, compiler)),

@@ -199,7 +199,7 @@ struct State {
     calls: Calls,
     steps: RefCell<Vec<StepRecord>>,
     /// How the identity was proved.
-    proof: RefCell<Option<Rc<Proof>>>,
+    proofs: RefCell<Vec<Rc<Proof>>>,
     /// The Authorization JSON as policies in Rego read it, and what it was made of.
     #[cfg(feature = "opa")]
     rego_input: RefCell<Option<(Rc<Auth>, regorus::Value)>>,
@@ -252,13 +252,13 @@ impl Cx {
 
     /// Notes how the identity was proved.
     pub(crate) fn proved_by(&self, proof: &Rc<Proof>) {
-        self.state.proof.replace(Some(Rc::clone(proof)));
+        self.state.proofs.borrow_mut().push(Rc::clone(proof));
     }
 
-    /// How the identity was proved; none before it was.
+    /// How the identity was proved, by each rule that did; none before it was.
     #[must_use]
-    pub fn proof(&self) -> Option<Rc<Proof>> {
-        self.state.proof.borrow().clone()
+    pub fn proofs(&self) -> Vec<Rc<Proof>> {
+        self.state.proofs.borrow().clone()
     }
 
     /// Asks for newer keys, and waits until they are there.

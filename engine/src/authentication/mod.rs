@@ -1,12 +1,12 @@
-//! Who is asking: one rule that proves an identity is enough.
+//! Who is asking: one rule that proves an identity is enough, unless the AuthConfig wants all of them to.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
-use serde_json::Value;
-use sidegate_config::AuthenticationSpec;
+use serde_json::{Map, Value};
+use sidegate_config::{AuthenticationSpec, AuthenticationStrategy};
 
 use crate::compile::Compiler;
 use crate::credentials::Credentials;
@@ -70,7 +70,7 @@ enum Method {
     Anonymous(anonymous::Anonymous),
 }
 
-/// Proof that somebody is known; made by [`first_ok`] alone.
+/// Proof that somebody is known; made by [`prove`] alone.
 #[derive(Debug)]
 pub struct Identity(());
 
@@ -262,11 +262,23 @@ impl step::Method for Authentication {
     }
 }
 
-/// The identity of the first rule that proves one: groups of equal priority one after another, in a group all at once.
+/// Asks the rules who it is.
 ///
 /// # Errors
-/// No rule did.
-pub async fn first_ok(rules: &[Step<Authentication>], cx: &Cx) -> Result<Identity, Denial> {
+/// Nobody knows, or under [`AuthenticationStrategy::All`] not everybody.
+pub async fn prove(
+    rules: &[Step<Authentication>],
+    strategy: AuthenticationStrategy,
+    cx: &Cx,
+) -> Result<Identity, Denial> {
+    match strategy {
+        AuthenticationStrategy::Any => first_ok(rules, cx).await,
+        AuthenticationStrategy::All => all_ok(rules, cx).await,
+    }
+}
+
+/// The identity of the first rule that proves one: groups of equal priority one after another, in a group all at once.
+async fn first_ok(rules: &[Step<Authentication>], cx: &Cx) -> Result<Identity, Denial> {
     let mut refusals: BTreeMap<Rc<str>, StepError> = BTreeMap::new();
     for group in step::groups(rules) {
         let running = group.iter().map(|rule| async move { (rule, rule.run(cx).await) });
@@ -288,6 +300,39 @@ pub async fn first_ok(rules: &[Step<Authentication>], cx: &Cx) -> Result<Identit
         }
     }
     Err(refused(rules, &refusals))
+}
+
+/// The identities of all rules by their names, one at least: groups of equal priority one after another, in a group all at
+/// once. A group is heard to its end, so that the refusal does not depend on who answers first.
+async fn all_ok(rules: &[Step<Authentication>], cx: &Cx) -> Result<Identity, Denial> {
+    let mut refusals: BTreeMap<Rc<str>, StepError> = BTreeMap::new();
+    let mut identities = Map::new();
+    for group in step::groups(rules) {
+        let running = group.iter().map(|rule| async move { (rule, rule.run(cx).await) });
+        let _: ControlFlow<()> = exec::each(running, |(rule, ran)| {
+            match ran {
+                Ran::Ok(identity) => drop(identities.insert(rule.name.to_string(), Value::clone(&identity))),
+                Ran::Skipped => {}
+                Ran::Err(error) => drop(refusals.insert(Rc::clone(&rule.name), error)),
+            }
+            ControlFlow::Continue(())
+        })
+        .await;
+        if !refusals.is_empty() {
+            return Err(refused(rules, &refusals));
+        }
+    }
+    if identities.is_empty() {
+        return Err(refused(rules, &refusals));
+    }
+    let proved = || rules.iter().filter(|rule| identities.contains_key(&*rule.name));
+    proved().for_each(|rule| cx.proved_by(&rule.method.proof));
+    let issuer = proved().find_map(|rule| rule.method.method.issued_by().cloned());
+    cx.update(|auth| {
+        auth.issuer = issuer;
+        auth.identity = Some(Rc::new(Value::Object(identities)));
+    });
+    Ok(Identity(()))
 }
 
 fn refused(rules: &[Step<Authentication>], refusals: &BTreeMap<Rc<str>, StepError>) -> Denial {

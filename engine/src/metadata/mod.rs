@@ -81,7 +81,7 @@ impl Method for Metadata {
             // Resources are those of the path.
             Self::Uma(_) => Ok(cx.request.headers.joined(":path")),
             // What is said of one is never taken for another, whatever the key of the cache says.
-            Self::UserInfo(_) => user_info::credential(cx).map(Some),
+            Self::UserInfo(method) => method.credential(cx).map(Some),
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sidegate_config::UserInfoSpec;
 
 use super::http;
-use crate::authentication::Issuer;
+use crate::authentication::{Issuer, Proof};
 use crate::compile::Compiler;
 use crate::error::StepError;
 use crate::outbound::{self, Endpoint};
@@ -53,7 +53,7 @@ impl UserInfo {
 
     pub(super) async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
         let endpoint = self.endpoint(cx)?;
-        let token = credential(cx)?;
+        let token = self.credential(cx)?;
         let token = str::from_utf8(&token).ok().filter(|token| header::is_value(token));
         let token = token.ok_or_else(|| StepError::failed("the credential cannot be sent in a header"))?;
         let mut request = endpoint.request("GET");
@@ -74,9 +74,7 @@ impl UserInfo {
             Source::None => return Err(StepError::failed("there is no UserInfo endpoint")),
         };
         let name = &issuer.name;
-        let proof = cx.proof();
-        let of_issuer = proof.as_ref().and_then(|proof| proof.issuer.as_ref()).is_some_and(|other| other.name == *name);
-        if !of_issuer {
+        if self.proof(cx).is_none() {
             // The credential is for somebody else, who may be anybody.
             return Err(StepError::failed(format!("the identity is not of issuer `{name}`")));
         }
@@ -84,6 +82,24 @@ impl UserInfo {
             StepError::unavailable(format!("issuer `{name}` does not say where its UserInfo endpoint is, or not yet"))
         })?;
         Ok(Cow::Owned(Endpoint::new(SERVER, url, cx.policy.upstreams(), self.timeout)))
+    }
+}
+
+impl UserInfo {
+    /// What the client proved its identity by.
+    pub(super) fn credential<'c>(&self, cx: &'c Cx) -> Result<Cow<'c, [u8]>, StepError> {
+        match self.proof(cx).and_then(|proof| proof.credentials.clone()) {
+            Some(credentials) => credentials.find(&cx.request).map_err(|error| StepError::failed(error.reason)),
+            None => Err(StepError::failed("the identity was proved without a credential that could be sent")),
+        }
+    }
+
+    /// The proof that the server knows: that of the issuer if it is one, else the first with a credential.
+    fn proof(&self, cx: &Cx) -> Option<Rc<Proof>> {
+        cx.proofs().into_iter().find(|proof| match &self.source {
+            Source::Issuer(issuer) => proof.issuer.as_ref().is_some_and(|other| other.name == issuer.name),
+            Source::Url(_) | Source::None => proof.credentials.is_some(),
+        })
     }
 }
 
@@ -97,13 +113,4 @@ fn issuer(rule: &str, compiler: &mut Compiler<'_>) -> Option<Issuer> {
         Some(Some(_)) => {}
     }
     issuer.flatten()
-}
-
-/// What the client proved its identity by.
-pub(super) fn credential(cx: &Cx) -> Result<Cow<'_, [u8]>, StepError> {
-    let proof = cx.proof();
-    match proof.as_ref().and_then(|proof| proof.credentials.as_ref()) {
-        Some(credentials) => credentials.find(&cx.request).map_err(|error| StepError::failed(error.reason)),
-        None => Err(StepError::failed("the identity was proved without a credential that could be sent")),
-    }
 }
