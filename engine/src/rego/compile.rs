@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::iter::successors;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 
@@ -54,8 +55,7 @@ pub fn policy(text: &str, version: RegoVersion, asked: Asked) -> Result<Policy, 
             return Err(vec![nowhere(format!("the policy has more than {MAX_ASKED} rules, too many for `allValues`"))]);
         }
     }
-    let functions = compiled.functions(&paths).map_err(moved)?;
-    compiled.program(&paths, &functions, Value::new_object()).map_err(moved)
+    compiled.program(&paths, Value::new_object()).map_err(moved)
 }
 
 /// Modules, of which one rule is asked for.
@@ -65,7 +65,7 @@ pub fn modules(modules: &[&str], data: Value, rule: &str, version: RegoVersion) 
         return Err(mistakes);
     }
     Compiled::new(modules, &data, rule, version)
-        .and_then(|compiled| compiled.program(&[rule.to_owned()], &BTreeSet::new(), data))
+        .and_then(|compiled| compiled.program(&[rule.to_owned()], data))
         .map_err(|mistake| vec![mistake])
 }
 
@@ -124,70 +124,101 @@ impl Compiled {
             .map_err(|error| mistake(&error.to_string()))
     }
 
-    /// Which of the rules are functions: what a program would be that asks for all says it.
-    fn functions(&self, paths: &[String]) -> Result<BTreeSet<String>, Mistake> {
-        if paths.len() == 1 {
-            return Ok(BTreeSet::new());
+    /// A program that can be asked for the values of these rules.
+    fn program(&self, paths: &[String], data: Value) -> Result<Policy, Mistake> {
+        let mut entries: Vec<&str> = paths.iter().map(String::as_str).collect();
+        let draft = self.bytecode(&entries)?;
+        let ordered: Vec<&str> = in_order(&draft)?;
+        let mut program = Arc::clone(&draft);
+        if !calls_go_forward(&draft) {
+            if ordered.len() > MAX_ASKED {
+                return Err(nowhere(format!("`allow` needs more than {MAX_ASKED} rules")));
+            }
+            entries = ordered;
+            program = self.bytecode(&entries)?;
         }
-        let entries: Vec<&str> = paths.iter().map(String::as_str).collect();
-        let program = self.bytecode(&entries)?;
-        let functions = program.rule_infos.iter().filter(|rule| rule.function_info.is_some());
-        Ok(functions.map(|rule| rule.name.clone()).collect())
-    }
-
-    fn program(&self, paths: &[String], functions: &BTreeSet<String>, data: Value) -> Result<Policy, Mistake> {
-        let entries: Vec<&str> = paths.iter().filter(|path| !functions.contains(*path)).map(String::as_str).collect();
-        let program = self.bytecode(&entries)?;
-        check_recursion(&program)?;
+        if !calls_go_forward(&program) {
+            return Err(nowhere("its rules cannot be put in order".to_owned()));
+        }
+        let functions = draft.rule_infos.iter().filter(|rule| rule.function_info.is_some());
+        let functions: BTreeSet<&str> = functions.map(|rule| rule.name.as_str()).collect();
         let rules = paths.iter().map(|path| {
             let name = path.rsplit('.').next().unwrap_or_default().to_owned();
-            (name, entries.iter().position(|entry| entry == path))
+            let entry = entries.iter().position(|entry| entry == path);
+            (name, entry.filter(|_| !functions.contains(path.as_str())))
         });
         let rules = rules.collect();
         Ok(Policy { rules, program, data, patterns: Patterns::new(), machine: RefCell::new(None) })
     }
 }
 
-/// Rules may not need themselves; regorus would find out at run time.
-fn check_recursion(program: &Arc<Program>) -> Result<(), Mistake> {
-    let bodies = bodies(program);
-    let calls = |rule: usize| -> BTreeSet<usize> {
-        let Some(ranges) = bodies.get(rule) else { return BTreeSet::new() };
+/// The rule that an instruction calls.
+fn callee(program: &Program, instruction: &Instruction) -> Option<usize> {
+    match *instruction {
+        Instruction::CallRule { rule_index, .. } => Some(usize::from(rule_index)),
+        Instruction::FunctionCall { params_index } => {
+            let params = program.instruction_data.get_function_call_params(params_index)?;
+            Some(usize::from(params.func_rule_index))
+        }
+        _ => None,
+    }
+}
+
+/// All rules, each before those that it calls. None may need itself, which regorus would find out at run time.
+fn in_order(program: &Program) -> Result<Vec<&str>, Mistake> {
+    let calls = |ranges: Vec<(usize, usize)>| -> BTreeSet<usize> {
         let instructions =
             ranges.iter().flat_map(|(from, to)| program.instructions.get(*from..*to).unwrap_or_default());
-        instructions
-            .filter_map(|instruction| match *instruction {
-                Instruction::CallRule { rule_index, .. } => Some(usize::from(rule_index)),
-                Instruction::FunctionCall { params_index } => {
-                    let params = program.instruction_data.get_function_call_params(params_index)?;
-                    Some(usize::from(params.func_rule_index))
-                }
-                _ => None,
-            })
-            .collect()
+        instructions.filter_map(|instruction| callee(program, instruction)).collect()
     };
-    // Takes away rules that call only rules that are gone; what is left when nothing goes any more goes in circles.
-    let mut left: Vec<(usize, BTreeSet<usize>)> =
-        (0..program.rule_infos.len()).map(|rule| (rule, calls(rule))).collect();
-    loop {
-        let (gone, rest): (Vec<_>, Vec<_>) = left.into_iter().partition(|(_, calls)| calls.is_empty());
-        left = rest;
-        if gone.is_empty() {
-            break;
+    let calls: Vec<BTreeSet<usize>> = bodies(program).into_iter().map(calls).collect();
+    let mut callers = vec![0_usize; calls.len()];
+    for called in calls.iter().flatten() {
+        if let Some(callers) = callers.get_mut(*called) {
+            *callers = callers.saturating_add(1);
         }
-        let gone: BTreeSet<usize> = gone.into_iter().map(|(rule, _)| rule).collect();
-        left.iter_mut().for_each(|(_, calls)| calls.retain(|rule| !gone.contains(rule)));
     }
-    // Whoever goes on long enough from anywhere is in a circle.
-    let next = |rule: usize| left.iter().find(|(caller, _)| *caller == rule)?.1.first().copied();
-    let in_circle = left.first().and_then(|(first, _)| (0..left.len()).try_fold(*first, |rule, _| next(rule)));
-    match in_circle.and_then(|rule| program.rule_infos.get(rule)) {
-        Some(rule) => {
-            let name = rule.name.strip_prefix(PACKAGE).map_or(rule.name.as_str(), |name| name.trim_start_matches('.'));
-            Err(nowhere(format!("the rule `{name}` needs itself")))
+    let mut order: Vec<usize> = (0..calls.len()).filter(|rule| callers.get(*rule) == Some(&0)).collect();
+    let mut done = 0;
+    while let Some(rule) = order.get(done).copied() {
+        done = done.saturating_add(1);
+        for called in calls.get(rule).into_iter().flatten() {
+            if let Some(callers) = callers.get_mut(*called) {
+                *callers = callers.saturating_sub(1);
+                if *callers == 0 {
+                    order.push(*called);
+                }
+            }
         }
-        None => Ok(()),
     }
+    let name = |rule: usize| program.rule_infos.get(rule).map_or("", |rule| rule.name.as_str());
+    if order.len() == calls.len() {
+        return Ok(order.into_iter().map(name).collect());
+    }
+    // Each that is left is called by one that is left; whoever goes back long enough from anywhere is in a circle.
+    let left = |rule: &usize| callers.get(*rule).is_some_and(|callers| *callers > 0);
+    let mut caller = vec![None; calls.len()];
+    for (rule, called) in calls.iter().enumerate().filter(|(rule, _)| left(rule)) {
+        called.iter().for_each(|called| caller.get_mut(*called).into_iter().for_each(|caller| *caller = Some(rule)));
+    }
+    let first = (0..calls.len()).find(|rule| left(rule)).unwrap_or_default();
+    let back = |rule: &usize| *caller.get(*rule)?;
+    let inside = successors(Some(first), back).nth(calls.len()).unwrap_or(first);
+    let name = name(successors(Some(inside), back).take(calls.len()).min().unwrap_or(inside));
+    let name = name.strip_prefix(PACKAGE).map_or(name, |name| name.trim_start_matches('.'));
+    Err(nowhere(format!("the rule `{name}` needs itself")))
+}
+
+/// Whether each rule stands behind all that call it. Asked for one step at a time, regorus 0.14.1 does not go back: where it
+/// should begin a rule that stands before the call it goes on behind the call, and the rule is undefined
+/// (`handle_instruction_suspend` takes the place in the new frame for one that has been left).
+fn calls_go_forward(program: &Program) -> bool {
+    let starts: Vec<Option<usize>> =
+        bodies(program).iter().map(|ranges| ranges.iter().map(|(start, _)| *start).min()).collect();
+    program.instructions.iter().enumerate().all(|(at, instruction)| {
+        let start = callee(program, instruction).and_then(|rule| *starts.get(rule)?);
+        start.is_none_or(|start| start > at)
+    })
 }
 
 /// Where the instructions of each rule are.

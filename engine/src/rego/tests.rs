@@ -338,3 +338,30 @@ fn texts_that_are_deep_or_long_hold_nobody_and_overflow_no_stack() {
     let list = format!("x := [{}1]", "1, ".repeat(20_000));
     assert!(Policy::compile(&list, RegoVersion::V1, Asked::Allow).is_ok());
 }
+
+/// Rules that are called after others which stand behind them: regorus, asked for one step at a time, goes on past such a call.
+#[test]
+fn rules_that_several_need_are_found_from_each() {
+    let input = json!({"who": "jane", "path": "/a/b", "n": 2});
+    for text in [
+        "names := {\"jane\": \"admin\"}\nrole := names[input.who]\nallow if role == \"admin\"",
+        "allow if not blocked\nlist := {\"jane\": false}\nblocked if list[input.who]",
+        "allow if { a; b }\na if { input.n == 1 }\na if { c }\nb if { c }\nc if { d(input.n) == 4 }\nd(x) := x * 2",
+        "allow if { f(input.n) == 3; g(input.n) == 4 }\nf(x) := x + 1\ng(x) := f(x) + 1",
+        "allow if { g(1) == 3; f(1) == 2; h == 4 }\nh := f(g(1))\ng(x) := f(x) + 1\nf(x) := x + 1",
+        "allow if { some x in parts; x == last }\nlast := parts[count(parts) - 1]\nparts := split(trim(input.path, \"/\"), \"/\")",
+        "z := 1\nallow if { y == 2; x == 3 }\ny := z + 1\nx := y + z",
+    ] {
+        for asked in [Asked::Allow, Asked::All] {
+            let policy =
+                Policy::compile(text, RegoVersion::V1, asked).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+            for _ in 0..2 {
+                assert_eq!(policy.allow(&from_json(&input), Timestamp::default()), Ok(Value::Bool(true)), "{text}");
+            }
+            let values = policy.all(&from_json(&input), Timestamp::default()).unwrap();
+            assert_eq!(values.first(), Some(&("allow", Value::Bool(true))), "{text}");
+        }
+    }
+    let blocked = "allow if not blocked\nlist := {\"jane\": true}\nblocked if list[input.who]";
+    assert_eq!(allow(blocked, input), Ok(json!(false)));
+}
