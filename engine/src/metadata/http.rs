@@ -14,6 +14,7 @@ use crate::outbound::address::Address;
 use crate::outbound::client_credentials::ClientCredentials;
 use crate::outbound::{self, Endpoint};
 use crate::response::header;
+use crate::secret::Secret;
 use crate::session::Cx;
 use crate::view::View;
 
@@ -108,14 +109,14 @@ impl Http {
         let endpoint = self.address.resolve(cx)?;
         let mut request = endpoint.request(self.method);
         request.max_response_bytes = self.max_response_bytes;
-        self.login.place(&mut request, cx).await?;
+        let token = self.login.place(&mut request, cx).await?;
         self.set_headers(&mut request, &cx.view())?;
         if let Some(body) = &self.body {
             body.write(&mut request, &cx.view())?;
         }
         let reply = endpoint.ask(request, cx).await?;
-        if let (Login::OAuth2(oauth2), 401) = (&self.login, reply.status) {
-            oauth2.client.forget();
+        if let (Login::OAuth2(oauth2), Some(token), 401) = (&self.login, token, reply.status) {
+            oauth2.client.refused(&token, cx.now());
         }
         read(&endpoint, &reply).map(Rc::new)
     }
@@ -185,17 +186,21 @@ impl Login {
         }
     }
 
-    async fn place(&self, request: &mut HttpRequest, cx: &Cx) -> Result<(), StepError> {
+    /// Gives the access token, if it is one that was placed.
+    async fn place(&self, request: &mut HttpRequest, cx: &Cx) -> Result<Option<Secret>, StepError> {
         match self {
-            Self::None => {}
-            Self::Shared(credential) => credential.place(request),
+            Self::None => Ok(None),
+            Self::Shared(credential) => {
+                credential.place(request);
+                Ok(None)
+            }
             Self::OAuth2(oauth2) => {
                 let OAuth2 { client, endpoint, place } = &**oauth2;
                 let token = client.token(endpoint, cx).await?;
                 place.place(token.reveal(), request);
+                Ok(Some(token))
             }
         }
-        Ok(())
     }
 }
 

@@ -118,7 +118,7 @@ impl Uma {
             200 => Ok(reply),
             status => {
                 if status == 401 {
-                    self.client.forget();
+                    self.client.refused(token, cx.now());
                 }
                 Err(endpoint.unfit(format!("it answers with status {status}")))
             }

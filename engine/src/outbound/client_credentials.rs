@@ -14,9 +14,13 @@ use crate::error::StepError;
 use crate::response::header;
 use crate::secret::Secret;
 use crate::session::Cx;
+use crate::time::Timestamp;
 
 /// How long before its end a token is not used any more.
 const MARGIN: Duration = Duration::from_secs(10);
+
+/// How long after a token was given up the next one is not, whoever refuses it: else each request could cost two more.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a token is kept of which the server does not say when it ends.
 const UNSAID: Duration = Duration::from_secs(300);
@@ -39,12 +43,14 @@ pub struct ClientCredentials {
     /// How the server wants the secret, once it took it.
     style: Cell<Option<Style>>,
     kept: RefCell<Option<Kept>>,
+    /// When a token was given up that somebody refused.
+    gave_up: Cell<Option<Timestamp>>,
 }
 
 #[derive(Debug)]
 struct Kept {
     token: Secret,
-    until: crate::Timestamp,
+    until: Timestamp,
 }
 
 /// Where the client's secret goes (RFC 6749 section 2.3.1).
@@ -56,22 +62,27 @@ enum Style {
     Body,
 }
 
-#[derive(Deserialize)]
+/// A token, or why there is none.
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Answer {
     access_token: String,
-    #[serde(default)]
     expires_in: Value,
-}
-
-#[derive(Deserialize)]
-struct Refused {
-    error: String,
+    error: Value,
 }
 
 impl ClientCredentials {
     /// A client that has no token yet.
     pub const fn new(id: String, secret: Secret, parameters: Vec<(String, String)>, keeps: bool) -> Self {
-        Self { id, secret, parameters, keeps, style: Cell::new(None), kept: RefCell::new(None) }
+        Self {
+            id,
+            secret,
+            parameters,
+            keeps,
+            style: Cell::new(None),
+            kept: RefCell::new(None),
+            gave_up: Cell::new(None),
+        }
     }
 
     /// An access token: the one at hand if it is good for a while, else a new one. Requests that need one at the same time
@@ -97,9 +108,13 @@ impl ClientCredentials {
         Ok(token)
     }
 
-    /// Forgets the token: somebody said that it is none.
-    pub fn forget(&self) {
-        self.kept.take();
+    /// Somebody said of this token that it is none: gives it up, if it is the one at hand, and none was a moment ago.
+    pub fn refused(&self, token: &Secret, now: Timestamp) {
+        let patient = self.gave_up.get().is_some_and(|at| now < at.after(PATIENCE));
+        let mut kept = self.kept.borrow_mut();
+        if !patient && kept.take_if(|kept| kept.token == *token).is_some() {
+            self.gave_up.set(Some(now));
+        }
     }
 
     /// Asks in the way that every server must understand, and if it is refused in the other.
@@ -135,15 +150,20 @@ impl ClientCredentials {
 
 /// The token in an answer, and how long it is good.
 fn read(endpoint: &Endpoint, reply: &HttpReply) -> Result<(Secret, Duration), StepError> {
-    let HttpReply { status, body, .. } = reply;
-    if !(200..300).contains(status) {
-        let error = serde_json::from_slice(body).ok().map(|Refused { error }| error).filter(|error| is_code(error));
-        let error = error.map(|error| format!(", `{error}`")).unwrap_or_default();
+    let HttpReply { status, headers, body, .. } = reply;
+    let answer =
+        serde_json::from_slice(body).ok().or_else(|| headers.text("content-type").and_then(|kind| form(&kind, body)));
+    let Answer { access_token, expires_in, error } = answer.unwrap_or_default();
+    let error = error.as_str().unwrap_or_default();
+    // Some servers refuse with status 200.
+    if !(200..300).contains(status) || !error.is_empty() {
+        let error = if is_code(error) { format!(", `{error}`") } else { String::new() };
         return Err(endpoint.unfit(format!("it answers with status {status}{error}")));
     }
-    let Answer { access_token, expires_in } =
-        serde_json::from_slice(body).map_err(|_| endpoint.unfit("the answer has no access token"))?;
-    if access_token.is_empty() || !header::is_value(&access_token) {
+    if access_token.is_empty() {
+        return Err(endpoint.unfit("the answer has no access token"));
+    }
+    if !header::is_value(&access_token) {
         return Err(endpoint.unfit("the access token cannot be sent in a header"));
     }
     // Some servers write the number as text.
@@ -152,7 +172,48 @@ fn read(endpoint: &Endpoint, reply: &HttpReply) -> Result<(Secret, Duration), St
     Ok((Secret::new(access_token), lifetime))
 }
 
+/// An answer that is a form, as some servers write it; so those who use Go's library are used to it.
+fn form(content_type: &str, body: &[u8]) -> Option<Answer> {
+    let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if !matches!(kind.as_str(), "application/x-www-form-urlencoded" | "text/plain") {
+        return None;
+    }
+    let mut answer = Answer::default();
+    for (name, value) in form_urlencoded::parse(body) {
+        match &*name {
+            "access_token" => answer.access_token = value.into_owned(),
+            "expires_in" => answer.expires_in = Value::String(value.into_owned()),
+            "error" => answer.error = Value::String(value.into_owned()),
+            _ => {}
+        }
+    }
+    Some(answer)
+}
+
 /// Whether it is an error code (RFC 6749 section 5.2) and not something that an answer may repeat of our request.
 fn is_code(error: &str) -> bool {
     error.len() <= 64 && !error.is_empty() && error.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_given_up_only_if_it_is_the_one_that_was_refused_and_once_in_ten_seconds() {
+        let client = ClientCredentials::new("we".to_owned(), Secret::new("s3cret"), Vec::new(), true);
+        let at = |secs| Timestamp::default().after(Duration::from_secs(secs));
+        let keep = |token| drop(client.kept.replace(Some(Kept { token: Secret::new(token), until: at(1000) })));
+        let refuse = |token, secs| {
+            client.refused(&Secret::new(token), at(secs));
+            client.kept.borrow().is_none()
+        };
+        keep("t2");
+        assert!(!refuse("t1", 100), "t1 was asked with before t2 came");
+        assert!(refuse("t2", 100));
+        assert!(refuse("t2", 101), "it is gone already");
+        keep("t3");
+        assert!(!refuse("t3", 109));
+        assert!(refuse("t3", 110));
+    }
 }

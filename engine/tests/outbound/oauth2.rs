@@ -110,7 +110,7 @@ fn what_gives_no_token_gives_no_metadata_and_tells_no_secret() {
         (reply(500, "text/plain", "s3c/ret"), "it answers with status 500)"),
         (reply(302, "text/plain", ""), "it answers with status 302)"),
         (reply(200, "text/html", "<html>"), "no access token"),
-        (json_reply(&json!({"access_token": ""})), "cannot be sent"),
+        (json_reply(&json!({"access_token": ""})), "no access token"),
         (json_reply(&json!({"access_token": "a\r\nb: c"})), "cannot be sent"),
         (json_reply(&json!({"access_token": 1})), "no access token"),
         (Err(CallError::Timeout), "too long"),
