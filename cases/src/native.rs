@@ -178,9 +178,9 @@ impl<'a> Play<'a> {
                 let body = self.requests[who].body.as_ref().map_or(&[][..], |body| body.bytes());
                 if body.len() > max_bytes { Err(CallError::TooLong) } else { Ok(Reply::Body(Body(body.to_vec()))) }
             }
-            (Question::RefreshKeys(_) | Question::Http(_), Answer::Other) => {
+            (Question::RefreshDocument(_) | Question::Http(_), Answer::Other) => {
                 self.world.fetch_keys(self.now);
-                Ok(Reply::KeysRefreshed)
+                Ok(Reply::DocumentRefreshed)
             }
         }
     }

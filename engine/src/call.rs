@@ -28,7 +28,7 @@ pub struct Call {
 pub enum Question {
     /// Refresh a key set, because a token names a key that it does not have. The fetch is due already, or under way
     /// (see [`crate::remote::RemoteDocuments::want`]); the reply comes when the set is fetched, adopted, or the fetch fails.
-    RefreshKeys(DocumentId),
+    RefreshDocument(DocumentId),
     /// Send a request to a server.
     Http(HttpRequest),
     /// Wait for the whole body of the request that is decided, and show it.
@@ -130,7 +130,7 @@ impl fmt::Debug for HttpReply {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// The key set was fetched; look again.
-    KeysRefreshed,
+    DocumentRefreshed,
     /// To [`Question::Http`].
     Http(HttpReply),
     /// To [`Question::Body`].
@@ -155,14 +155,20 @@ pub enum CallError {
     Timeout,
     /// There is more of it than the question allows.
     TooLong,
-    /// A bound of ours was reached, by this request or by many together. Clients can bring that about, so what would do
-    /// without the answer must not.
-    Overrun,
+    /// A bound of ours or of Envoy's was reached, by this request or by many together; which. Clients can bring that about,
+    /// so what would do without the answer must not.
+    Overrun(String),
     /// It could not be asked, or what came was no answer; why, without secrets.
     Failed(String),
 }
 
 impl CallError {
+    /// A bound of ours was reached.
+    #[must_use]
+    pub fn overrun() -> Self {
+        Self::Overrun("too much is waited for".to_owned())
+    }
+
     /// The shell answered another question.
     pub(crate) fn unfit() -> Self {
         Self::Failed("the answer is of another kind".to_owned())

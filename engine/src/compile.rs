@@ -187,6 +187,15 @@ impl<'a> Compiler<'a> {
         self.problem(left_out(what));
     }
 
+    /// Compiles a part, and says which attributes this part reads.
+    pub fn with_needs<T>(&mut self, compile: impl FnOnce(&mut Self) -> T) -> (T, Needs) {
+        let others = std::mem::take(&mut self.needs);
+        let part = compile(self);
+        let needs = self.needs;
+        self.needs.extend(others);
+        (part, needs)
+    }
+
     /// Notes that the AuthConfig reads an attribute.
     pub fn need(&mut self, attribute: Attribute) {
         let mut needs = Needs::default();

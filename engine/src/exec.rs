@@ -48,7 +48,7 @@ impl Calls {
     pub async fn ask(&self, question: Question, timeout: Duration) -> Result<Reply, CallError> {
         let id = CallId(self.made.get());
         if id.0 >= MAX_CALLS {
-            return Err(CallError::Overrun);
+            return Err(CallError::overrun());
         }
         self.made.set(id.0.saturating_add(1));
         self.unsent.borrow_mut().push(Call { id, question, timeout });
@@ -131,7 +131,7 @@ mod tests {
     use crate::remote::DocumentId;
 
     async fn ask(calls: &Calls, key_set: u32) -> Result<Reply, CallError> {
-        calls.ask(Question::RefreshKeys(DocumentId(key_set)), Duration::from_secs(1)).await
+        calls.ask(Question::RefreshDocument(DocumentId(key_set)), Duration::from_secs(1)).await
     }
 
     #[test]
@@ -143,12 +143,12 @@ mod tests {
         });
         assert!(task.poll().is_pending());
         assert_eq!(calls.take_unsent().len(), 1);
-        calls.reply(CallId(7), Ok(Reply::KeysRefreshed));
+        calls.reply(CallId(7), Ok(Reply::DocumentRefreshed));
         assert!(task.poll().is_pending(), "a reply to a call that was never made changes nothing");
-        calls.reply(CallId(0), Ok(Reply::KeysRefreshed));
+        calls.reply(CallId(0), Ok(Reply::DocumentRefreshed));
         assert!(task.poll().is_pending());
         calls.reply(CallId(1), Err(CallError::Timeout));
-        assert_eq!(task.poll(), Poll::Ready((Ok(Reply::KeysRefreshed), Err(CallError::Timeout))));
+        assert_eq!(task.poll(), Poll::Ready((Ok(Reply::DocumentRefreshed), Err(CallError::Timeout))));
     }
 
     #[test]
@@ -177,7 +177,7 @@ mod tests {
                 each(asking, refused).await
             }
         });
-        assert!(matches!(task.poll(), Poll::Ready(ControlFlow::Break(CallError::Overrun))));
+        assert!(matches!(task.poll(), Poll::Ready(ControlFlow::Break(CallError::Overrun(_)))));
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
         });
         assert!(task.poll().is_pending());
         assert_eq!(calls.take_unsent().len(), 2, "both are under way together");
-        calls.reply(CallId(1), Ok(Reply::KeysRefreshed));
+        calls.reply(CallId(1), Ok(Reply::DocumentRefreshed));
         assert_eq!(task.poll(), Poll::Ready(ControlFlow::Break(2)));
     }
 

@@ -70,7 +70,7 @@ async fn body(policy: &AuthConfig, cx: &Cx) -> Result<(), Denial> {
             let most = cx.policy.max_request_bytes();
             Denial::new(DenialStatus::TooLarge, format!("the request's body has more than {most} bytes"))
         }
-        CallError::Timeout | CallError::Failed(_) | CallError::Overrun => {
+        CallError::Timeout | CallError::Failed(_) | CallError::Overrun(_) => {
             Denial::new(DenialStatus::Unavailable, "the request's body cannot be read")
         }
     })

@@ -84,6 +84,8 @@ pub struct AuthConfig {
     pub response: Response,
     /// Who is told of the decision, in order.
     pub callbacks: Vec<Step<Callback>>,
+    /// Attributes that those read.
+    pub read_by_callbacks: Needs,
 }
 
 impl Policy {
@@ -301,23 +303,33 @@ impl AuthConfig {
             authentication_strategy,
         } = spec;
         let name = (metadata.namespace.as_str(), metadata.name.as_str());
+        let id = format!("{}/{}", metadata.namespace, metadata.name).into();
         let mut compiler = Compiler::new(name, patterns, resources, options, shared, problems);
         if let Some(Composed { origins, .. }) = composed {
             compiler = compiler.with_origins(origins);
         }
         let compiler = &mut compiler;
         condition::check_named(compiler);
+        let when = compiler.at("when", |compiler| Condition::compile(when, compiler));
+        let authentication =
+            compiler.at("authentication", |compiler| authentication::compile(authentication, compiler));
+        let metadata = compiler.at("metadata", |compiler| metadata::compile(external, compiler));
+        let authorization = compiler.at("authorization", |compiler| authorization::compile(authorization, compiler));
+        let response = compiler.at("response", |compiler| Response::compile(response, compiler));
+        let (callbacks, read_by_callbacks) = compiler
+            .with_needs(|compiler| compiler.at("callbacks", |compiler| callbacks::compile(callbacks, compiler)));
         Self {
-            id: format!("{}/{}", metadata.namespace, metadata.name).into(),
-            when: compiler.at("when", |compiler| Condition::compile(when, compiler)),
-            when_error: options.when_errors.auth_config,
-            authentication: compiler.at("authentication", |compiler| authentication::compile(authentication, compiler)),
-            authentication_strategy: authentication_strategy.unwrap_or_default(),
-            metadata: compiler.at("metadata", |compiler| metadata::compile(external, compiler)),
-            authorization: compiler.at("authorization", |compiler| authorization::compile(authorization, compiler)),
-            response: compiler.at("response", |compiler| Response::compile(response, compiler)),
-            callbacks: compiler.at("callbacks", |compiler| callbacks::compile(callbacks, compiler)),
+            id,
             needs: compiler.needs,
+            when,
+            when_error: options.when_errors.auth_config,
+            authentication,
+            authentication_strategy: authentication_strategy.unwrap_or_default(),
+            metadata,
+            authorization,
+            response,
+            callbacks,
+            read_by_callbacks,
         }
     }
 }

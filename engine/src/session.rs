@@ -12,7 +12,7 @@ use crate::policy::{AuthConfig, Policy};
 #[cfg(feature = "opa")]
 use crate::rego;
 use crate::remote::DocumentId;
-use crate::request::Request;
+use crate::request::{Attribute, Request};
 use crate::time::Timestamp;
 use crate::trace::StepRecord;
 use crate::verdict::Verdict;
@@ -98,12 +98,15 @@ impl Session {
     /// What is still to be done once the verdict has been carried out; none if nothing is.
     #[must_use]
     pub fn follow_up(self, now: Timestamp) -> Option<(FollowUp, Following)> {
-        let policy = self.cx.state.call_back.take()?;
+        let Self { mut cx, task, deadline: _ } = self;
+        let policy = cx.state.call_back.take()?;
+        drop(task);
+        cx.let_go(&policy);
         let task = Task::new({
-            let cx = self.cx.clone();
+            let cx = cx.clone();
             async move { callbacks::call_all(&policy.callbacks, &cx).await }
         });
-        let mut follow_up = FollowUp { deadline: now.after(self.cx.policy.timeout()), cx: self.cx, task };
+        let mut follow_up = FollowUp { deadline: now.after(cx.policy.timeout()), cx, task };
         let following = follow_up.advance();
         Some((follow_up, following))
     }
@@ -266,8 +269,8 @@ impl Cx {
     /// # Errors
     /// They did not come.
     pub async fn refresh_keys(&self, key_set: DocumentId, timeout: Duration) -> Result<(), CallError> {
-        match self.ask(Question::RefreshKeys(key_set), timeout).await? {
-            Reply::KeysRefreshed => Ok(()),
+        match self.ask(Question::RefreshDocument(key_set), timeout).await? {
+            Reply::DocumentRefreshed => Ok(()),
             Reply::Http(_) | Reply::Body(_) => Err(CallError::unfit()),
         }
     }
@@ -288,7 +291,7 @@ impl Cx {
         }
         match self.ask(Question::Http(request), timeout).await? {
             Reply::Http(reply) => Ok(reply),
-            Reply::KeysRefreshed | Reply::Body(_) => Err(CallError::unfit()),
+            Reply::DocumentRefreshed | Reply::Body(_) => Err(CallError::unfit()),
         }
     }
 
@@ -304,13 +307,13 @@ impl Cx {
                 drop(self.request.body.set(body));
                 Ok(())
             }
-            Reply::KeysRefreshed | Reply::Http(_) => Err(CallError::unfit()),
+            Reply::DocumentRefreshed | Reply::Http(_) => Err(CallError::unfit()),
         }
     }
 
     async fn ask(&self, question: Question, timeout: Duration) -> Result<Reply, CallError> {
         let answer = self.state.calls.ask(question, timeout.min(self.policy.timeout())).await;
-        if answer == Err(CallError::Overrun) {
+        if let Err(CallError::Overrun(_)) = &answer {
             self.state.overran.set(true);
         }
         answer
@@ -319,6 +322,18 @@ impl Cx {
     /// Whether a call was not made since a bound of ours was reached.
     pub(crate) fn overran(&self) -> bool {
         self.state.overran.get()
+    }
+
+    /// Lets go of what only the decision read, since callbacks may take their time.
+    fn let_go(&mut self, policy: &AuthConfig) {
+        #[cfg(feature = "opa")]
+        self.state.rego_input.take();
+        // Whoever reads an object whole sees the body in it if somebody asked for it; wherever the body is, the size is.
+        let needs = policy.read_by_callbacks;
+        let seen = needs.has(Attribute::Body) || needs.has(Attribute::Size);
+        if !seen && let Some(request) = Rc::get_mut(&mut self.request) {
+            request.body.take();
+        }
     }
 
     /// Leaves the callbacks of an AuthConfig to the time after the verdict.
@@ -334,5 +349,52 @@ impl Cx {
     /// The notes so far, taken out.
     pub(crate) fn take_steps(&self) -> Vec<StepRecord> {
         self.state.steps.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::call::Body;
+    use crate::request::Headers;
+
+    /// What is left of a request's body once its callback is under way, and what is sent.
+    fn kept(callback: &serde_json::Value) -> (bool, Vec<u8>) {
+        let spec = json!({
+            "hosts": ["*"],
+            "authentication": { "anybody": { "anonymous": {} } },
+            "authorization": { "hello": { "patternMatching": { "patterns": [
+                { "selector": "request.body", "operator": "eq", "value": "hello" },
+            ] } } },
+            "callbacks": { "it": { "http": { "url": "http://a/", "method": "POST", "body": callback } } },
+        });
+        let auth_config = json!({
+            "apiVersion": "authorino.kuadrant.io/v1beta3", "kind": "AuthConfig", "metadata": { "name": "a" }, "spec": spec,
+        });
+        let options = json!({ "allowOnHeadersStopIteration": true });
+        let policy = Policy::compile(json!({
+            "apiVersion": "sidegate.dev/v1alpha1", "kind": "PluginConfig", "resources": [auth_config], "options": options,
+        }).to_string().as_bytes());
+        let headers = Headers::from_pairs([(":authority", "a"), (":path", "/"), (":method", "POST")]);
+        let request = Request { headers, ..Request::default() };
+        let now = Timestamp::default();
+        let (mut session, _) = Session::start(Rc::new(policy.unwrap()), request, now);
+        let progress = session.resume(CallId(0), Ok(Reply::Body(Body(b"hello".to_vec()))), now);
+        assert!(matches!(progress, Progress::Done(_)));
+        let (follow_up, following) = session.follow_up(now).unwrap();
+        let Following::Pending(calls) = following else { panic!("{following:?}") };
+        let [Call { question: Question::Http(request), .. }] = calls.as_slice() else { panic!("{calls:?}") };
+        (follow_up.cx.request.body.get().is_some(), request.body.clone())
+    }
+
+    #[test]
+    fn a_body_is_kept_for_callbacks_that_may_show_it_alone() {
+        assert_eq!(kept(&json!({ "value": "done" })), (false, b"done".to_vec()));
+        assert_eq!(kept(&json!({ "selector": "request.path" })), (false, b"/".to_vec()));
+        assert_eq!(kept(&json!({ "selector": "request.body" })), (true, b"hello".to_vec()));
+        let (kept, sent) = kept(&json!({ "selector": "request" }));
+        assert!(kept && String::from_utf8_lossy(&sent).contains(r#""body":"hello""#), "{sent:?}");
     }
 }

@@ -73,7 +73,7 @@ fn scenes() -> impl Strategy<Value = Scene> {
     ];
     let grant = prop_oneof![4 => Just(Grant::Yes), 1 => Just(Grant::No), 3 => Just(Grant::Reviewed)];
     let event = prop_oneof![
-        2 => Just(Event::Reply(Ok(Reply::KeysRefreshed))),
+        2 => Just(Event::Reply(Ok(Reply::DocumentRefreshed))),
         6 => answers().prop_map(|answer| Event::Reply(Ok(Reply::Http(answer)))),
         1 => Just(Event::Reply(Ok(Reply::Body(Body::default())))),
         1 => Just(Event::Reply(Err(CallError::TooLong))),
@@ -150,7 +150,7 @@ impl Scene {
     /// Whether nothing hostile happens, so that what is permitted must pass.
     fn is_quiet(&self) -> bool {
         let harmless = |event: &Event| {
-            matches!(event, Event::Reply(Ok(Reply::KeysRefreshed)) | Event::ReplyToNobody(_) | Event::ReplyTwice)
+            matches!(event, Event::Reply(Ok(Reply::DocumentRefreshed)) | Event::ReplyToNobody(_) | Event::ReplyTwice)
         };
         self.asks_nobody() && self.events.iter().all(harmless)
     }
@@ -260,8 +260,8 @@ fn play(scene: &Scene) -> (Option<Verdict>, Said) {
                 last = if waiting.is_empty() { last } else { waiting.remove(0) };
                 (last, reply.clone())
             }
-            Event::ReplyTwice => (last, Ok(Reply::KeysRefreshed)),
-            Event::ReplyToNobody(id) => (CallId(id.saturating_add(1_000)), Ok(Reply::KeysRefreshed)),
+            Event::ReplyTwice => (last, Ok(Reply::DocumentRefreshed)),
+            Event::ReplyToNobody(id) => (CallId(id.saturating_add(1_000)), Ok(Reply::DocumentRefreshed)),
             Event::TimePasses(seconds) => {
                 now = now.after(Duration::from_secs(*seconds));
                 (CallId(999), Err(CallError::Timeout))
@@ -323,7 +323,7 @@ fn the_scenes_are_of_all_kinds() {
     let token = Scene { ways: vec![(0, Way::Token)], grants: Vec::new(), sources: Vec::new(), events: Vec::new() };
     assert!(play(&token).0.is_none(), "a token of an unknown key makes its rule wait");
     // Twice: the first answer may be keys that were fetched before the token asked.
-    let reply = vec![Event::Reply(Ok(Reply::KeysRefreshed)); 3];
+    let reply = vec![Event::Reply(Ok(Reply::DocumentRefreshed)); 3];
     let denied = play(&Scene { events: reply.clone(), ..token.clone() }).0.unwrap();
     assert!(matches!(denied.decision, Decision::Deny(reply) if reply.code == 401));
     let ways = vec![(-1, Way::Token), (0, Way::GoodKey)];

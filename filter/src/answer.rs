@@ -9,6 +9,9 @@ use crate::host::{self, HostError};
 /// 1.40. Should an Envoy not write it, every call fails and says so.)
 const FROM_A_SERVER: &str = "x-envoy-upstream-service-time";
 
+/// How Envoy's words end if a circuit breaker is open. Mostly it says so when the call is made: see [`crate::dispatch`].
+const OVERFLOW: &str = "reset reason: overflow";
+
 /// Most of Envoy's words that are repeated.
 const MAX_WORDS: usize = 200;
 
@@ -58,8 +61,7 @@ pub fn in_words(error: CallError) -> String {
     match error {
         CallError::Timeout => "no answer in time".to_owned(),
         CallError::TooLong => "the answer is too long".to_owned(),
-        CallError::Overrun => "too much is waited for".to_owned(),
-        CallError::Failed(why) => why,
+        CallError::Overrun(why) | CallError::Failed(why) => why,
     }
 }
 
@@ -69,7 +71,8 @@ fn in_a_servers_stead(status: u16) -> CallError {
     }
     let words = body(MAX_WORDS).unwrap_or_default();
     let words: String = String::from_utf8_lossy(&words).chars().filter(|c| !c.is_control()).collect();
-    CallError::Failed(format!("no server answered: {status} of Envoy itself ({words})"))
+    let why = format!("no server answered: {status} of Envoy itself ({words})");
+    if words.ends_with(OVERFLOW) { CallError::Overrun(why) } else { CallError::Failed(why) }
 }
 
 fn body(limit: usize) -> Result<Vec<u8>, CallError> {

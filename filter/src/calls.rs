@@ -265,10 +265,10 @@ impl Plugin {
     pub fn ask(&self, asking: &Asking, call: Call, now: Timestamp) -> Result<(), CallError> {
         let Call { id, question, timeout } = call;
         if !self.calls.has_room(asking.id, &question) {
-            return Err(CallError::Overrun);
+            return Err(CallError::overrun());
         }
         let awaited = match question {
-            Question::RefreshKeys(document) => Awaited::Document(document),
+            Question::RefreshDocument(document) => Awaited::Document(document),
             Question::Http(request) => Awaited::Answer(self.send(request, timeout, now)?),
             Question::Body { max_bytes } => Awaited::Body(max_bytes),
         };
@@ -288,9 +288,9 @@ impl Plugin {
             return Ok(token);
         }
         if self.calls.is_full() {
-            return Err(CallError::Overrun);
+            return Err(CallError::overrun());
         }
-        let token = dispatch::send(&request, timeout).map_err(CallError::Failed)?;
+        let token = dispatch::send(&request, timeout)?;
         let purpose = Purpose::Question { share: request.share, waiting: BTreeSet::new() };
         let deadline = now.after(timeout);
         self.calls.insert(token, UnderWay { purpose, max_bytes: request.max_response_bytes, deadline });
@@ -309,7 +309,7 @@ impl Plugin {
         timeout: Duration,
         now: Timestamp,
     ) -> Result<(), String> {
-        let token = dispatch::send(request, timeout)?;
+        let token = dispatch::send(request, timeout).map_err(answer::in_words)?;
         let purpose = Purpose::Fetch { id, loaded: Rc::clone(loaded) };
         let deadline = now.after(timeout);
         self.calls.insert(token, UnderWay { purpose, max_bytes: request.max_response_bytes, deadline });

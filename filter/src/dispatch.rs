@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sidegate_engine::HttpRequest;
+use sidegate_engine::{CallError, HttpRequest};
 
 use crate::host::{self, HostError};
 
@@ -10,7 +10,7 @@ use crate::host::{self, HostError};
 ///
 /// # Errors
 /// Why none took it.
-pub fn send(request: &HttpRequest, timeout: Duration) -> Result<u32, String> {
+pub fn send(request: &HttpRequest, timeout: Duration) -> Result<u32, CallError> {
     let HttpRequest { method, scheme, authority, path, clusters, headers, body, .. } = request;
     let pseudo = [
         (":method", method.as_str()),
@@ -24,13 +24,22 @@ pub fn send(request: &HttpRequest, timeout: Duration) -> Result<u32, String> {
         match host::dispatch_http_call(cluster, &headers, body, timeout) {
             Ok(token) => return Ok(token),
             Err(HostError::BadArgument) => {}
-            Err(HostError::Internal) => return Err(format!("cluster `{cluster}` has no endpoint that takes the call")),
-            Err(error) => return Err(format!("Envoy does not call cluster `{cluster}`: {}", error.name())),
+            // Envoy 1.40 says this, and nothing more, of an open circuit breaker and of a cluster without healthy endpoints.
+            // Clients can bring about the one, and by outlier detection the other too.
+            Err(HostError::Internal) => {
+                let why =
+                    format!("cluster `{cluster}` takes no call: no endpoint is healthy, or a circuit breaker is open");
+                return Err(CallError::Overrun(why));
+            }
+            Err(error) => {
+                let why = format!("Envoy does not call cluster `{cluster}`: {}", error.name());
+                return Err(CallError::Failed(why));
+            }
         }
     }
     let tried = clusters.iter().map(|cluster| format!("`{cluster}`")).collect::<Vec<_>>().join(", ");
-    Err(format!(
+    Err(CallError::Failed(format!(
         "Envoy has no cluster for {scheme}://{authority}, tried {tried}: \
          define one, or name it for this URL in `upstreams`"
-    ))
+    )))
 }

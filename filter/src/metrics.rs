@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use sidegate_engine::remote::Kind;
 use sidegate_engine::trace::{Outcome, Stage};
 use sidegate_engine::{Decision, Published, Served, StepRecord, Verdict, WellKnownDocument};
 
@@ -67,9 +68,16 @@ impl Metrics {
         }
     }
 
-    /// A key set was fetched, or not.
-    pub fn keys_fetched(&self, ok: bool) {
-        self.count(if ok { "sidegate_keys_fetch_total.result.ok" } else { "sidegate_keys_fetch_total.result.failed" });
+    /// A document was fetched, or not.
+    pub fn fetched(&self, kind: Kind, ok: bool) {
+        self.count(match (kind, ok) {
+            (Kind::Keys, true) => "sidegate_document_fetch_total.document.keys.result.ok",
+            (Kind::Keys, false) => "sidegate_document_fetch_total.document.keys.result.failed",
+            (Kind::Uma, true) => "sidegate_document_fetch_total.document.uma.result.ok",
+            (Kind::Uma, false) => "sidegate_document_fetch_total.document.uma.result.failed",
+            (Kind::Rego, true) => "sidegate_document_fetch_total.document.rego.result.ok",
+            (Kind::Rego, false) => "sidegate_document_fetch_total.document.rego.result.failed",
+        });
     }
 
     /// A verdict after this much waiting for others.

@@ -162,7 +162,7 @@ impl Plugin {
         let host_override = snapshot::host_override_path(&policy);
         self.loaded.replace(Some(Rc::new(Loaded { policy: Rc::new(policy), host_override })));
         self.metrics.configured();
-        self.start_keys();
+        self.start_documents();
         Ok(())
     }
 }

@@ -193,7 +193,7 @@ fn labels(world: &World) {
     // Counted for all listeners, so only their labels are known.
     for start in [
         r#"auth_server_response_status{status="OK"} "#,
-        r#"sidegate_keys_fetch_total{result="ok"} "#,
+        r#"sidegate_document_fetch_total{document="keys",result="ok"} "#,
         "sidegate_config_loaded_timestamp_seconds{} ",
     ] {
         assert!(shown.lines().any(|line| line.starts_with(start)), "no line begins `{start}`:\n{}", relevant(&shown));

@@ -140,7 +140,7 @@ impl Jwt {
             Ok(()) => Err(unsigned().because(unknown)),
             Err(CallError::Timeout) => Err(no_refresh("no answer in time")),
             Err(CallError::Failed(why)) => Err(no_refresh(&why)),
-            Err(CallError::Overrun) => Err(StepError::unavailable("too much is waited for")),
+            Err(CallError::Overrun(why)) => Err(StepError::unavailable(why)),
             Err(CallError::TooLong) => Err(no_refresh("the answer is too long")),
         }
     }

@@ -118,8 +118,7 @@ pub fn no_answer(what: &str, error: CallError) -> StepError {
     let why = match error {
         CallError::Timeout => "it took too long".to_owned(),
         CallError::TooLong => "the answer is too long".to_owned(),
-        CallError::Overrun => "too much is waited for".to_owned(),
-        CallError::Failed(why) => why,
+        CallError::Overrun(why) | CallError::Failed(why) => why,
     };
     StepError::unavailable(format!("the {what} does not answer")).because(why)
 }

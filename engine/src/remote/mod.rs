@@ -1,7 +1,7 @@
 //! Documents of servers: key sets and what else does not depend on the request. Fetched by the root context, shared by
 //! all requests, refreshed before they are old, kept when a refresh fails.
 //!
-//! Sans-IO. What the root context does on each tick, and whenever a session asks for [`crate::Question::RefreshKeys`]:
+//! Sans-IO. What the root context does on each tick, and whenever a session asks for [`crate::Question::RefreshDocument`]:
 //!
 //! ```text
 //! for id in documents.due(now):                          // nothing is under way for these
@@ -120,6 +120,17 @@ pub enum Adopted {
     Refused(&'static str),
 }
 
+/// What a document is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A key set.
+    Keys,
+    /// The configuration of a UMA 2.0 server.
+    Uma,
+    /// A policy in Rego.
+    Rego,
+}
+
 /// What becomes of the wish for a key that a set does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
@@ -132,6 +143,8 @@ pub enum Wanted {
 /// How a document fares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
+    /// Of which kind it is.
+    pub kind: Kind,
     /// What it is, in a few words that go on with "of `name`".
     pub what: &'static str,
     /// The issuer or the URL, as configured.

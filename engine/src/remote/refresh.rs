@@ -6,7 +6,7 @@ use super::discovery::{self, Discovery};
 use super::document::Document;
 use super::jitter::Jitter;
 use super::publication::Facts;
-use super::{Adopted, DocumentId, Fetch, FetchId, Fetched, Location, Source, Status, Wanted, jwks, rego, uma};
+use super::{Adopted, DocumentId, Fetch, FetchId, Fetched, Kind, Location, Source, Status, Wanted, jwks, rego, uma};
 use crate::call::{HttpReply, HttpRequest};
 use crate::crypto::Algorithm;
 use crate::outbound;
@@ -326,14 +326,15 @@ impl Refresh {
             Document::Keys(set) => Some(set.keys.len()),
             Document::Uma(_) | Document::Rego(_) => None,
         };
-        let (what, name) = match &self.source.location {
-            Location::Issuer(name) | Location::Jwks(name) => ("keys", name.as_str()),
-            Location::Uma(name) => ("UMA configuration", name.as_str()),
-            Location::Rego(place) => ("policy", place.url.as_str()),
+        let (kind, what, name) = match &self.source.location {
+            Location::Issuer(name) | Location::Jwks(name) => (Kind::Keys, "keys", name.as_str()),
+            Location::Uma(name) => (Kind::Uma, "UMA configuration", name.as_str()),
+            Location::Rego(place) => (Kind::Rego, "policy", place.url.as_str()),
         };
         // The query may have secrets.
         let name = name.split('?').next().unwrap_or_default();
         Status {
+            kind,
             what,
             name: name.to_owned(),
             keys: self.good.as_ref().and_then(keys),

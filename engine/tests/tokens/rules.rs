@@ -321,7 +321,7 @@ fn asked(progress: Progress) -> Call {
     let Progress::Pending(mut calls) = progress else { panic!("{progress:?}") };
     assert_eq!(calls.len(), 1);
     let call = calls.remove(0);
-    assert_eq!(call.question, Question::RefreshKeys(FIRST));
+    assert_eq!(call.question, Question::RefreshDocument(FIRST));
     call
 }
 
@@ -334,8 +334,8 @@ fn a_new_key_is_fetched_when_a_token_names_it() {
     let (mut second, progress) = world.start(&signed(&claims(), 2));
     let other = asked(progress);
     world.load(&[es256(2)]);
-    assert_eq!(outcome(session.resume(call.id, Ok(Reply::KeysRefreshed), world.at())), Ok("alice".to_owned()));
-    assert_eq!(outcome(second.resume(other.id, Ok(Reply::KeysRefreshed), world.at())), Ok("alice".to_owned()));
+    assert_eq!(outcome(session.resume(call.id, Ok(Reply::DocumentRefreshed), world.at())), Ok("alice".to_owned()));
+    assert_eq!(outcome(second.resume(other.id, Ok(Reply::DocumentRefreshed), world.at())), Ok("alice".to_owned()));
     assert_eq!(world.reason(&signed(&claims(), 1)), BAD_SIGNATURE, "the old key is gone, and it is too soon to ask");
 }
 
@@ -346,7 +346,7 @@ fn a_key_that_is_nowhere_is_refused_once_asked_for() {
     let (mut session, progress) = world.start(&signed(&claims(), 2));
     let call = asked(progress);
     world.load(&[es256(1)]);
-    let refused = outcome(session.resume(call.id, Ok(Reply::KeysRefreshed), world.at()));
+    let refused = outcome(session.resume(call.id, Ok(Reply::DocumentRefreshed), world.at()));
     assert_eq!(refused, Err((DenialStatus::Unauthenticated, BAD_SIGNATURE.to_owned())));
     assert_eq!(world.reason(&signed(&claims(), 3)), BAD_SIGNATURE, "without another fetch");
     world.now += 10;
@@ -364,9 +364,9 @@ fn a_key_that_another_worker_did_not_see_either_is_fetched() {
     let sets = world.policy.remote_documents();
     let adopted = sets.adopt(FIRST, &other.policy.remote_documents().publication(FIRST).unwrap(), world.at());
     assert_eq!(adopted, Adopted::Newer);
-    let again = asked(session.resume(asked(progress).id, Ok(Reply::KeysRefreshed), world.at()));
+    let again = asked(session.resume(asked(progress).id, Ok(Reply::DocumentRefreshed), world.at()));
     world.load(&[es256(1), es256(2), es256(3)]);
-    assert_eq!(outcome(session.resume(again.id, Ok(Reply::KeysRefreshed), world.at())), Ok("alice".to_owned()));
+    assert_eq!(outcome(session.resume(again.id, Ok(Reply::DocumentRefreshed), world.at())), Ok("alice".to_owned()));
 }
 
 #[test]

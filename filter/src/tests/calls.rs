@@ -151,7 +151,7 @@ fn a_call_that_nobody_takes_says_what_was_tried() {
     host(|host| host.refuse.insert("call", 10));
     let refused = bench.ask(&asking, 0, Question::Http(request()));
     assert!(
-        matches!(&refused, Err(CallError::Failed(why)) if why.contains("`not-there` has no endpoint")),
+        matches!(&refused, Err(CallError::Overrun(why)) if why.contains("`not-there` takes no call")),
         "{refused:?}"
     );
     assert_eq!(probe.told(), []);
@@ -263,7 +263,7 @@ fn what_waits_is_bounded() {
         bench.ask(&request_of(number), 0, shared(1)).unwrap();
     }
     let refused = bench.ask(&request_of(many), 0, shared(1));
-    assert_eq!(refused, Err(CallError::Overrun));
+    assert_eq!(refused, Err(CallError::overrun()));
     bench.ask(&request_of(0), 1, shared(1)).expect("who waits already may ask for more");
     for number in 0..many {
         bench.ask(&follow_up_of(number), 0, shared(1)).expect("follow-ups have room of their own");
@@ -283,11 +283,11 @@ fn requests_that_wait_for_their_bodies_take_no_place_from_others() {
     for number in 0..many {
         bench.ask(&request_of(number), 0, Question::Body { max_bytes: 10 }).unwrap();
     }
-    assert_eq!(bench.ask(&request_of(many), 0, Question::Body { max_bytes: 10 }), Err(CallError::Overrun));
+    assert_eq!(bench.ask(&request_of(many), 0, Question::Body { max_bytes: 10 }), Err(CallError::overrun()));
     for number in many..2 * many {
         bench.ask(&request_of(number), 0, shared(1)).unwrap();
     }
-    assert_eq!(bench.ask(&request_of(2 * many), 0, shared(1)), Err(CallError::Overrun));
+    assert_eq!(bench.ask(&request_of(2 * many), 0, shared(1)), Err(CallError::overrun()));
 }
 
 #[test]

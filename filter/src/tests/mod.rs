@@ -368,7 +368,7 @@ fn failed_fetches_deny_and_say_why() {
         assert_eq!(errors().len(), 1, "{status:?}");
         assert!(errors()[0].contains("https://idp.example.com/keys"), "{:?}", errors());
         vm.tick(1000);
-        assert_eq!(metric("sidegate_keys_fetch_total.result.failed"), 1);
+        assert_eq!(metric("sidegate_document_fetch_total.document.keys.result.failed"), 1);
         let (id, action) = bearer(&vm);
         assert_eq!(action, PAUSE);
         assert_eq!(reply(id).0, 503);
@@ -383,7 +383,7 @@ fn an_unknown_cluster_is_named() {
     assert!(errors()[0].contains("`typo`"), "{:?}", errors());
     host(|host| host.refuse.insert("call", 10));
     vm.tick(600_000);
-    assert!(errors()[1].contains("has no endpoint"), "{:?}", errors());
+    assert!(errors()[1].contains("takes no call"), "{:?}", errors());
 }
 
 #[test]

@@ -17,7 +17,7 @@ const LEASE: Duration = Duration::from_secs(20);
 
 impl Plugin {
     /// Takes what other workers have fetched, and has the tick come for the rest.
-    pub fn start_keys(&self) {
+    pub fn start_documents(&self) {
         let (Some(loaded), Ok(now)) = (self.loaded(), host::now()) else { return };
         let documents = loaded.policy.remote_documents();
         documents.seed(now.nanos());
@@ -59,7 +59,7 @@ impl Plugin {
         match documents.adopt(id, &publication, now) {
             Adopted::Newer => {
                 note(documents, id, "fetched by another worker");
-                self.wake_for(id, &Ok(Reply::KeysRefreshed));
+                self.wake_for(id, &Ok(Reply::DocumentRefreshed));
                 true
             }
             Adopted::Known => false,
@@ -97,16 +97,18 @@ impl Plugin {
                     );
                 }
                 give_lease_back(&lease_key(loaded, id));
-                self.metrics.keys_fetched(true);
-                self.tell_soon();
                 note(documents, id, "fetched");
-                self.wake_for(id, &Ok(Reply::KeysRefreshed));
+                if let Some(Status { kind, .. }) = documents.status(id) {
+                    self.metrics.fetched(kind, true);
+                    self.tell_soon();
+                }
+                self.wake_for(id, &Ok(Reply::DocumentRefreshed));
             }
             Fetched::Failed(why) => {
                 give_lease_back(&lease_key(loaded, id));
-                self.metrics.keys_fetched(false);
-                self.tell_soon();
-                if let Some(Status { what, name, .. }) = documents.status(id) {
+                if let Some(Status { kind, what, name, .. }) = documents.status(id) {
+                    self.metrics.fetched(kind, false);
+                    self.tell_soon();
                     host::log(Level::Error, &format!("the {what} of `{name}` cannot be fetched: {why}"));
                 }
                 self.wake_for(id, &Err(CallError::Failed(why)));
