@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use sidegate_tests::client::{Request, Response};
 use sidegate_tests::envoy::Paths;
 use sidegate_tests::envoy::config::Cluster;
 
@@ -14,8 +15,11 @@ use crate::{Case, Suite};
 
 /// The issuer, as tokens name it wherever Keycloak listens.
 const ISSUER: &str = "http://keycloak.test/realms/staff";
+/// The same again, for keys that change.
+const ROTATING_ISSUER: &str = "http://keycloak.test/realms/rotating";
 const TOKENS: &str = "/realms/staff/protocol/openid-connect/token";
-const COMPONENTS: &str = "/admin/realms/staff/components";
+const COMPONENTS: &str = "/admin/realms/rotating/components";
+const RESOURCES: &str = "/realms/staff/authz/protection/resource_set";
 const ADMIN: &str = "admin";
 
 const ALL: &[(&str, Case<World>)] = &[
@@ -30,7 +34,25 @@ const ALL: &[(&str, Case<World>)] = &[
     ("oauth2Introspection: a token that was revoked is refused", revoked),
     ("oauth2Introspection: a token for another audience is not active for this client", not_for_us),
     ("oauth2Introspection: with a wrong secret nothing is decided", wrong_secret),
-    ("jwt: after a rotation new tokens pass at once, and those of the key that is gone no longer", rotation),
+    ("userInfo: what Keycloak says of who shows a token is there for rules, by the issuer's discovery", known_user),
+    ("userInfo: a token that Keycloak does not take there gives nothing that a rule could grant by", unknown_user),
+    ("userInfo: once its session is over a token still passes, and gives nothing", logged_out),
+    ("userInfo: what is changed in Keycloak counts for the next request", renamed),
+    ("uma: the resource of a path is there for rules, and none where there is none", resource),
+    ("uma: a resource that is registered counts, and no more once it is deleted", registered),
+    ("uma: with a wrong secret there is none", uma_wrong_secret),
+    (
+        "jwt: after a rotation of ES256 new tokens pass at once, and those of the key that is gone no longer",
+        rotation_es,
+    ),
+    (
+        "jwt: after a rotation of RS256 new tokens pass at once, and those of the key that is gone no longer",
+        rotation_rs,
+    ),
+    (
+        "jwt: after a rotation of PS256 new tokens pass at once, and those of the key that is gone no longer",
+        rotation_ps,
+    ),
 ];
 
 struct World {
@@ -44,11 +66,15 @@ pub fn suite(paths: &Paths, home: &Path) -> Result<Suite, String> {
     let keycloak = start(home, port, management)?;
     let web = Web::new(port, "keycloak.test")?;
     let admin = administrator(&web)?;
-    let realm = serde_json::from_str(include_str!("keycloak/realm.json")).map_err(|error| error.to_string())?;
-    import(&web, &admin, &realm)?;
+    let mut realm: Value =
+        serde_json::from_str(include_str!("keycloak/realm.json")).map_err(|error| error.to_string())?;
+    for name in ["staff", "rotating"] {
+        realm["realm"] = json!(name);
+        import(&web, &admin, &realm)?;
+    }
     let info = web.json("GET", "/admin/serverinfo", &administrator(&web)?, &Value::Null)?;
     let version = info["systemInfo"]["version"].as_str().ok_or("Keycloak does not say its version")?.to_owned();
-    let stage = Stage::start(paths, "http://keycloak.test", Cluster::new("keycloak", web.address), &policies())?;
+    let stage = Stage::start(paths, &[("http://keycloak.test", Cluster::new("keycloak", web.address))], &policies())?;
     Ok(Suite::new(version, World { stage, web, _keycloak: keycloak }, ALL))
 }
 
@@ -81,7 +107,8 @@ fn start(home: &Path, port: u16, management: u16) -> Result<Server, String> {
 fn import(web: &Web, admin: &str, realm: &Value) -> Result<(), String> {
     let made = web.json("POST", "/admin/realms", admin, realm);
     let end = Instant::now() + Duration::from_secs(120);
-    while !web.is_ready("/realms/staff") {
+    let page = format!("/realms/{}", realm["realm"].as_str().unwrap_or_default());
+    while !web.is_ready(&page) {
         if Instant::now() > end {
             return made.and(Err("the realm is not there".to_owned()));
         }
@@ -91,12 +118,11 @@ fn import(web: &Web, admin: &str, realm: &Value) -> Result<(), String> {
 }
 
 fn policies() -> Vec<Policy> {
-    let jwt = |name, ttl, authorization| {
+    let staff = |issuer, ttl| json!({ "staff": { "jwt": { "issuerUrl": issuer, "issuer": issuer, "audiences": ["talker"], "ttl": ttl } } });
+    let jwt = |name, issuer, ttl, authorization| {
         let spec = json!({
             "hosts": ["*"],
-            "authentication": { "staff": { "jwt": {
-                "issuerUrl": ISSUER, "issuer": ISSUER, "audiences": ["talker"], "ttl": ttl,
-            } } },
+            "authentication": staff(issuer, ttl),
             "authorization": authorization,
             "response": { "success": { "headers": { "x-user": { "plain": { "selector": "auth.identity.preferred_username" } } } } },
         });
@@ -105,6 +131,7 @@ fn policies() -> Vec<Policy> {
     let admins = json!({ "admins": { "patternMatching": { "patterns": [
         { "selector": "auth.identity.realm_access.roles", "operator": "incl", "value": "admin" },
     ] } } });
+    let client = |secret: &str| stage::secret("client", &json!({ "clientID": "talker", "clientSecret": secret }));
     let introspection = |name, secret: &str| {
         let spec = json!({
             "hosts": ["*"],
@@ -114,15 +141,41 @@ fn policies() -> Vec<Policy> {
             } } },
             "response": { "success": { "headers": { "x-user": { "plain": { "selector": "auth.identity.username" } } } } },
         });
-        let client = stage::secret("client", &json!({ "clientID": "talker", "clientSecret": secret }));
-        Policy { resources: vec![client], ..Policy::new(name, spec) }
+        Policy { resources: vec![client(secret)], ..Policy::new(name, spec) }
     };
+    let asking = |name, metadata: Value, header: &str, pattern: Value, secret| {
+        let spec = json!({
+            "hosts": ["*"],
+            "authentication": staff(ISSUER, 2),
+            "metadata": { "more": metadata },
+            "authorization": { "known": { "patternMatching": { "patterns": [pattern] } } },
+            "response": { "success": { "headers": { "x-more": { "plain": { "selector": header } } } } },
+        });
+        Policy { resources: vec![client(secret)], ..Policy::new(name, spec) }
+    };
+    let uma = |name, secret| {
+        let has_name = json!({ "selector": "auth.metadata.more.#.type", "operator": "incl", "value": "greeting" });
+        let metadata = json!({ "uma": { "endpoint": ISSUER, "credentialsRef": { "name": "client" } } });
+        asking(name, metadata, "auth.metadata.more.0.name", has_name, secret)
+    };
+    let has_email = json!({ "selector": "auth.metadata.more.email", "operator": "matches", "value": "@example.com$" });
     vec![
+        asking(
+            "user-info",
+            json!({ "userInfo": { "identitySource": "staff" } }),
+            "auth.metadata.more.email",
+            has_email,
+            "talker-secret",
+        ),
+        uma("uma", "talker-secret"),
+        uma("uma-stranger", "not-the-secret"),
         introspection("introspection", "talker-secret"),
         introspection("stranger", "not-the-secret"),
-        jwt("jwt", 2, json!({})),
-        jwt("admins", 2, admins),
-        jwt("rotation", 3600, json!({})),
+        jwt("jwt", ISSUER, 2, json!({})),
+        jwt("admins", ISSUER, 2, admins),
+        jwt("rotation-es", ROTATING_ISSUER, 3600, json!({})),
+        jwt("rotation-rs", ROTATING_ISSUER, 3600, json!({})),
+        jwt("rotation-ps", ROTATING_ISSUER, 3600, json!({})),
     ]
 }
 
@@ -138,11 +191,36 @@ fn access_token(answer: &Value) -> Result<String, String> {
 impl World {
     /// A token that a person gets through a client of the realm.
     fn token(&self, client: &str, user: &str) -> String {
+        self.token_of("staff", client, user)
+    }
+
+    fn token_of(&self, realm: &str, client: &str, user: &str) -> String {
         let password = format!("{user}-password");
         let fields =
             [("grant_type", "password"), ("client_id", client), ("username", user), ("password", password.as_str())];
-        let answer = self.web.form(TOKENS, &fields);
+        let answer = self.web.form(&format!("/realms/{realm}/protocol/openid-connect/token"), &fields);
         answer.and_then(|answer| access_token(&answer)).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// A token in whose name Keycloak tells of the person, and one that ends the session.
+    fn session(&self, user: &str) -> (String, String) {
+        let password = format!("{user}-password");
+        let fields = [
+            ("grant_type", "password"),
+            ("client_id", "es256"),
+            ("scope", "openid email"),
+            ("username", user),
+            ("password", password.as_str()),
+        ];
+        let answer = self.web.form(TOKENS, &fields).unwrap_or_else(|error| panic!("{error}"));
+        let refresh = answer["refresh_token"].as_str().unwrap_or_default().to_owned();
+        (access_token(&answer).unwrap_or_else(|error| panic!("{error}")), refresh)
+    }
+
+    /// GET of a path, as the holder of a token.
+    fn get(&self, listener: &str, path: &str, token: &str) -> Response {
+        let request = Request::new("GET", path, "api.test").header("authorization", format!("Bearer {token}"));
+        self.stage.send(listener, request)
     }
 
     fn administrate(&self, method: &str, path: &str, body: &Value) -> Value {
@@ -150,13 +228,17 @@ impl World {
         answer.unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Adds a key for ES256; the one of the highest priority signs.
-    fn new_key(&self, name: &str, priority: &str) {
+    /// Adds a key for an algorithm; the one of the highest priority signs.
+    fn new_key(&self, algorithm: &str, name: &str, priority: &str) {
+        let (kind, config) = match algorithm {
+            "ES256" => ("ecdsa-generated", json!({ "priority": [priority], "ecdsaEllipticCurveKey": ["P-256"] })),
+            _ => ("rsa-generated", json!({ "priority": [priority], "algorithm": [algorithm], "keySize": ["2048"] })),
+        };
         let key = json!({
             "name": name,
-            "providerId": "ecdsa-generated",
+            "providerId": kind,
             "providerType": "org.keycloak.keys.KeyProvider",
-            "config": { "priority": [priority], "ecdsaEllipticCurveKey": ["P-256"] },
+            "config": config,
         });
         self.administrate("POST", COMPONENTS, &key);
     }
@@ -216,18 +298,32 @@ fn roles(world: &World) {
     assert_eq!(response.status, 403, "{response:?}");
 }
 
-fn rotation(world: &World) {
+fn rotation_es(world: &World) {
+    rotation(world, "rotation-es", "ES256");
+}
+
+fn rotation_rs(world: &World) {
+    rotation(world, "rotation-rs", "RS256");
+}
+
+fn rotation_ps(world: &World) {
+    rotation(world, "rotation-ps", "PS256");
+}
+
+fn rotation(world: &World, listener: &str, algorithm: &str) {
     // Keys of this listener are fetched again for a token of an unknown key alone, once in ten seconds at most.
-    let ask = |token: &str| world.stage.get("rotation", token);
-    let old = world.token("es256", "jane");
+    let ask = |token: &str| world.stage.get(listener, token);
+    let first = algorithm.to_lowercase();
+    let token = || world.token_of("rotating", &first, "jane");
+    let old = token();
     world.stage.until(200, || ask(&old));
-    world.new_key("second", "200");
-    let new = world.token("es256", "jane");
+    world.new_key(algorithm, &format!("{first}-second"), "200");
+    let new = token();
     assert_eq!(ask(&new).status, 200, "the new key is not fetched when its first token comes");
     assert_eq!(ask(&old).status, 200, "the old key is still published");
-    world.remove_key("es256");
-    world.new_key("third", "300");
-    let newest = world.token("es256", "jane");
+    world.remove_key(&first);
+    world.new_key(algorithm, &format!("{first}-third"), "300");
+    let newest = token();
     world.stage.until(200, || ask(&newest));
     world.stage.until(401, || ask(&old));
     assert_eq!(ask(&new).status, 200);
@@ -257,4 +353,68 @@ fn not_for_us(world: &World) {
 
 fn wrong_secret(world: &World) {
     denied(&world.stage.get("stranger", &world.token("rs256", "jane")), 503, "introspection");
+}
+
+fn known_user(world: &World) {
+    let (token, _) = world.session("jane");
+    let response = world.stage.until(200, || world.stage.get("user-info", &token));
+    assert_eq!(upstream_header(&response, "x-more").as_deref(), Some("jane@example.com"));
+}
+
+fn unknown_user(world: &World) {
+    // Without the scope `openid` Keycloak says nothing, and that with status 403.
+    let (token, _) = world.session("jane");
+    world.stage.until(200, || world.stage.get("user-info", &token));
+    denied(&world.stage.get("user-info", &world.token("es256", "jane")), 403, "Unauthorized");
+}
+
+fn logged_out(world: &World) {
+    let (token, refresh) = world.session("jane");
+    world.stage.until(200, || world.stage.get("user-info", &token));
+    let fields = [("client_id", "es256"), ("refresh_token", refresh.as_str())];
+    let ended = world.web.form("/realms/staff/protocol/openid-connect/logout", &fields);
+    ended.unwrap_or_else(|error| panic!("{error}"));
+    denied(&world.stage.get("user-info", &token), 403, "Unauthorized");
+    assert_eq!(world.stage.get("jwt", &token).status, 200, "a signature knows of no session");
+}
+
+fn renamed(world: &World) {
+    let (token, _) = world.session("john");
+    world.stage.until(200, || world.stage.get("user-info", &token));
+    let found = world.administrate("GET", "/admin/realms/staff/users?username=john&exact=true", &Value::Null);
+    let mut john = found[0].clone();
+    let id = john["id"].as_str().unwrap_or_else(|| panic!("there is no john in {found}")).to_owned();
+    john["email"] = json!("john@example.org");
+    world.administrate("PUT", &format!("/admin/realms/staff/users/{id}"), &john);
+    denied(&world.stage.get("user-info", &token), 403, "Unauthorized");
+}
+
+fn resource(world: &World) {
+    let token = world.token("rs256", "jane");
+    let response = world.stage.until(200, || world.get("uma", "/greetings/1", &token));
+    assert_eq!(upstream_header(&response, "x-more").as_deref(), Some("greeting-1"));
+    denied(&world.get("uma", "/elsewhere", &token), 403, "Unauthorized");
+}
+
+fn registered(world: &World) {
+    let token = world.token("rs256", "jane");
+    world.stage.until(200, || world.get("uma", "/greetings/1", &token));
+    denied(&world.get("uma", "/greetings/7", &token), 403, "Unauthorized");
+    let fields = [("grant_type", "client_credentials"), ("client_id", "talker"), ("client_secret", "talker-secret")];
+    let protection = world.web.form(TOKENS, &fields).and_then(|answer| access_token(&answer));
+    let protection = protection.unwrap_or_else(|error| panic!("{error}"));
+    let greeting = json!({ "name": "greeting-7", "type": "greeting", "uris": ["/greetings/7"] });
+    let made = world.web.json("POST", RESOURCES, &protection, &greeting).unwrap_or_else(|error| panic!("{error}"));
+    let response = world.get("uma", "/greetings/7", &token);
+    assert_eq!(upstream_header(&response, "x-more").as_deref(), Some("greeting-7"));
+    let id = made["_id"].as_str().unwrap_or_else(|| panic!("there is no id in {made}"));
+    let deleted = world.web.json("DELETE", &format!("{RESOURCES}/{id}"), &protection, &Value::Null);
+    deleted.unwrap_or_else(|error| panic!("{error}"));
+    denied(&world.get("uma", "/greetings/7", &token), 403, "Unauthorized");
+}
+
+fn uma_wrong_secret(world: &World) {
+    let token = world.token("rs256", "jane");
+    world.stage.until(200, || world.get("uma", "/greetings/1", &token));
+    denied(&world.stage.until(403, || world.get("uma-stranger", "/greetings/1", &token)), 403, "Unauthorized");
 }

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sidegate_tests::client::Request;
 use sidegate_tests::envoy::Paths;
-use sidegate_tests::envoy::config::Cluster;
+use sidegate_tests::envoy::config::{self, Cluster};
 use sidegate_tests::fixtures;
 
 use crate::server::{self, Launch, Server};
@@ -35,6 +35,11 @@ const ALL: &[(&str, Case<World>)] = &[
     ("kubernetesSubjectAccessReview: a ClusterRole lets a group get a path", group),
     ("kubernetesSubjectAccessReview: once the binding is gone, access is", unbound),
     ("kubernetesSubjectAccessReview: if the proxy may not ask, nothing is decided", may_not_ask_for_access),
+    ("wristband: kube-apiserver knows its holder, by the documents that Sidegate serves", wristbands),
+    (
+        "wristband: kube-apiserver refuses one for another audience, a changed one, and one of another key",
+        bad_wristbands,
+    ),
 ];
 
 struct World {
@@ -47,8 +52,9 @@ struct World {
 
 pub fn suite(paths: &Paths, programs: &Path) -> Result<Suite, String> {
     let [client, peer, port] = server::free_ports()?;
+    let issuing = config::free_port()?;
     let store = start_store(&programs.join("etcd"), client, peer)?;
-    let server = start_server(&programs.join("kube-apiserver"), client, port)?;
+    let server = start_server(&programs.join("kube-apiserver"), client, port, issuing)?;
     let web = Web::secure(port, "localhost")?;
     prepare(&web)?;
     let version = web.json("GET", "/version", ROOT, &Value::Null)?;
@@ -56,7 +62,7 @@ pub fn suite(paths: &Paths, programs: &Path) -> Result<Suite, String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().trim_start_matches('v').to_owned();
     let version = format!("{}, etcd {}", text(&version["gitVersion"]), text(&store_version["etcdserver"]));
     let cluster = Cluster { tls: true, ..Cluster::new("kubernetes", web.address) };
-    let stage = Stage::start(paths, URL, cluster, &policies())?;
+    let stage = Stage::start(paths, &[(URL, cluster)], &policies(issuing))?;
     Ok(Suite::new(version, World { stage, web, _server: server, _store: store }, ALL))
 }
 
@@ -81,10 +87,13 @@ fn start_store(program: &Path, client: u16, peer: u16) -> Result<Server, String>
     Server::start(launch, server::folder("etcd")?, || health.is_ready("/health"))
 }
 
-fn start_server(program: &Path, store: u16, port: u16) -> Result<Server, String> {
+fn start_server(program: &Path, store: u16, port: u16, issuing: u16) -> Result<Server, String> {
     let folder = server::folder("kube-apiserver")?;
     let tokens = format!("{ROOT},root,1,system:masters\n{PROXY},proxy,2,\n{NOBODY},nobody,3,\n");
-    fs::write(folder.path().join("tokens.csv"), tokens).map_err(|error| error.to_string())?;
+    let issuers = believed(issuing)?.to_string();
+    fs::write(folder.path().join("tokens.csv"), tokens)
+        .and_then(|()| fs::write(folder.path().join("authentication.json"), issuers))
+        .map_err(|error| error.to_string())?;
     let file = |name: &str| fixtures::path(name).display().to_string();
     let arguments = [
         &format!("--etcd-servers=http://127.0.0.1:{store}"),
@@ -97,6 +106,7 @@ fn start_server(program: &Path, store: u16, port: u16) -> Result<Server, String>
         &format!("--tls-cert-file={}", file("certs/localhost.pem")),
         &format!("--tls-private-key-file={}", file("certs/localhost.key")),
         "--token-auth-file=tokens.csv",
+        "--authentication-config=authentication.json",
         "--authorization-mode=RBAC",
         &format!("--service-account-issuer={URL}"),
         &format!("--service-account-jwks-uri={URL}/openid/v1/jwks"),
@@ -112,6 +122,68 @@ fn start_server(program: &Path, store: u16, port: u16) -> Result<Server, String>
     };
     let health = Web::secure(port, "localhost")?;
     Server::start(launch, folder, || health.is_ready("/readyz"))
+}
+
+/// Wristbands: response item, algorithm, and key of the fixtures.
+const WRISTBANDS: [(&str, &str, &str); 3] =
+    [("x-es256", "ES256", "ec-256"), ("x-es512", "ES512", "ec-521"), ("x-rs384", "RS384", "rsa-2")];
+
+/// The issuer of a wristband, where `issuing` is the port of its documents.
+fn wristband_issuer(issuing: u16, item: &str) -> String {
+    format!("https://localhost:{issuing}/default/issuing/{item}")
+}
+
+/// That kube-apiserver is to believe in wristbands.
+fn believed(issuing: u16) -> Result<Value, String> {
+    let authority = fixtures::text("certs/ca.pem")?;
+    let issuers = WRISTBANDS.map(|(item, _, _)| {
+        json!({
+            "issuer": {
+                "url": wristband_issuer(issuing, item),
+                "audiences": ["kubernetes"],
+                "certificateAuthority": authority,
+            },
+            "claimMappings": {
+                "username": { "claim": "sub", "prefix": "wristband:" },
+                "groups": { "claim": "groups", "prefix": "wristband:" },
+            },
+        })
+    });
+    Ok(json!({
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AuthenticationConfiguration",
+        "jwt": issuers,
+    }))
+}
+
+/// Gives wristbands to anybody who says a name, and serves their documents; or with keys that are in no such document.
+fn wristband_policy(name: &'static str, issuing: u16, keys: [&str; 3]) -> Policy {
+    let wristband = |(item, algorithm, _): (&str, &str, &str)| {
+        let wristband = json!({
+            "issuer": wristband_issuer(issuing, item),
+            "signingKeyRefs": [{ "name": item, "algorithm": algorithm }],
+            "customClaims": {
+                "aud": { "selector": "request.headers.x-audience" },
+                "groups": { "value": ["greeters"] },
+            },
+        });
+        (item.to_owned(), json!({ "wristband": wristband }))
+    };
+    let headers: Map<String, Value> = WRISTBANDS.into_iter().map(wristband).collect();
+    let spec = json!({
+        "hosts": ["*"],
+        "authentication": { "who": { "plain": { "selector": "request.headers.x-who" } } },
+        "response": { "success": { "headers": headers } },
+    });
+    let secret = |((item, _, _), key): ((&str, _, _), &str)| {
+        let pem = fixtures::text(&format!("keys/{key}.pem")).unwrap_or_else(|error| panic!("{error}"));
+        stage::secret(item, &json!({ "key.pem": pem }))
+    };
+    Policy {
+        resources: WRISTBANDS.into_iter().zip(keys).map(secret).collect(),
+        options: json!({ "wristbandDiscovery": { "host": "localhost" } }),
+        ..Policy::new(name, spec)
+    }
 }
 
 /// Accounts, and what they may do.
@@ -152,7 +224,7 @@ fn create(web: &Web, path: &str, object: &Value) -> Result<Value, String> {
     web.json("POST", path, ROOT, object)
 }
 
-fn policies() -> Vec<Policy> {
+fn policies(issuing: u16) -> Vec<Policy> {
     let review = |audiences: Value| json!({ "account": { "kubernetesTokenReview": { "audiences": audiences } } });
     let user = json!({ "x-user": { "plain": { "selector": "auth.identity.user.username" } } });
     let asked_by = |secret: &str, name, authentication: Value, authorization: Value| Policy {
@@ -193,6 +265,8 @@ fn policies() -> Vec<Policy> {
         asked_by("proxy", "greetings", review(json!(["talker"])), greetings),
         asked_by("proxy", "path", anybody.clone(), path.clone()),
         asked_by("nobody", "access-nobody", anybody, path),
+        Policy { port: issuing, tls: true, ..wristband_policy("issuing", issuing, WRISTBANDS.map(|(_, _, key)| key)) },
+        wristband_policy("forging", issuing, ["ec-256-2", "ec-521", "rsa-1"]),
     ]
 }
 
@@ -211,6 +285,31 @@ impl World {
 
     fn delete(&self, path: &str) {
         self.web.json("DELETE", path, ROOT, &Value::Null).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// A wristband of jane.
+    fn wristband(&self, listener: &str, item: &str, audience: &str) -> String {
+        let request = Request::new("GET", "/hello", "api.test").header("x-who", "jane").header("x-audience", audience);
+        let token = upstream_header(&self.stage.send(listener, request), item);
+        token.unwrap_or_else(|| panic!("there is no {item}"))
+    }
+
+    /// Who the holder of a token is to kube-apiserver itself.
+    fn who(&self, token: &str) -> Result<Value, String> {
+        let review = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });
+        self.web.json("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", token, &review)
+    }
+
+    /// The same, once it has fetched the documents of the issuer, which it does in its own time.
+    fn known(&self, token: &str) -> Value {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            match self.who(token) {
+                Ok(answer) => return answer["status"]["userInfo"].clone(),
+                Err(error) if Instant::now() > end => panic!("{error}"),
+                Err(_) => std::thread::sleep(Duration::from_millis(500)),
+            }
+        }
     }
 
     /// Asks with a method for what the Roles are about.
@@ -284,4 +383,36 @@ fn unbound(world: &World) {
 fn may_not_ask_for_access(world: &World) {
     let request = Request::new("GET", "/hello", "api.test").header("x-groups", r#"["greeters"]"#);
     denied(&world.stage.send("access-nobody", request), 503, "does not answer as it should");
+}
+
+fn wristbands(world: &World) {
+    for (item, _, _) in WRISTBANDS {
+        let user = world.known(&world.wristband("issuing", item, "kubernetes"));
+        // SHA-256 of `"jane"`.
+        let name = "wristband:858186a7d4917261fb32a35fa095f42fddbdfde01b0e3bc8ba837c12dac34c17";
+        assert_eq!(user["username"], name, "{item}: {user}");
+        let groups = user["groups"].as_array().cloned().unwrap_or_default();
+        assert!(groups.contains(&json!("wristband:greeters")), "{item}: {user}");
+    }
+}
+
+fn bad_wristbands(world: &World) {
+    for (item, algorithm, _) in WRISTBANDS {
+        let good = world.wristband("issuing", item, "kubernetes");
+        world.known(&good);
+        let refused = |token: &str, why: &str| {
+            let answer = world.who(token);
+            assert!(answer.as_ref().is_err_and(|error| error.contains("401")), "{algorithm}, {why}: {answer:?}");
+        };
+        refused(&world.wristband("issuing", item, "others"), "another audience");
+        let (signed, signature) = good.rsplit_once('.').unwrap_or_default();
+        let mirrored: String = signature.chars().rev().collect();
+        refused(&format!("{signed}.{mirrored}"), "a changed signature");
+        let other = world.wristband("forging", item, "kubernetes");
+        match item {
+            // The fixtures have one key of this curve.
+            "x-es512" => drop(world.known(&other)),
+            _ => refused(&other, "a key that is not published"),
+        }
+    }
 }

@@ -13,6 +13,7 @@ use sidegate_tests::envoy::Paths;
 mod authorino;
 mod keycloak;
 mod kubernetes;
+mod opa;
 mod report;
 mod server;
 mod spicedb;
@@ -56,10 +57,11 @@ impl Suite {
     }
 }
 
-const PEERS: [Peer; 4] = [
+const PEERS: [Peer; 5] = [
     Peer { name: "Keycloak", variable: "KEYCLOAK", suite: keycloak::suite },
     Peer { name: "kube-apiserver", variable: "KUBERNETES", suite: kubernetes::suite },
     Peer { name: "SpiceDB", variable: "SPICEDB", suite: spicedb::suite },
+    Peer { name: "OPA", variable: "OPA", suite: opa::suite },
     Peer { name: "Authorino", variable: "AUTHORINO", suite: authorino::suite },
 ];
 

@@ -1,10 +1,11 @@
-//! An Envoy with a listener for each policy, an upstream behind it, and the peer as a cluster.
+//! An Envoy with a listener for each policy, an upstream behind it, and each peer as a cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sidegate_tests::case::{Surroundings, Tls};
 use sidegate_tests::client::{self, Request, Response};
 use sidegate_tests::envoy::admin::ListenerState;
 use sidegate_tests::envoy::config::{self, Cluster, Listener};
@@ -15,9 +16,11 @@ use tokio::runtime::Runtime;
 /// Envoy and the upstream.
 #[derive(Debug)]
 pub struct Stage {
-    _envoy: Envoy,
+    pub envoy: Envoy,
     runtime: Runtime,
     addresses: BTreeMap<String, SocketAddr>,
+    /// Listeners that speak TLS.
+    tls: BTreeSet<&'static str>,
 }
 
 /// A policy: the name of its listener, the `spec` of its AuthConfig, documents and options beside it.
@@ -26,20 +29,23 @@ pub struct Policy {
     pub spec: Value,
     pub resources: Vec<Value>,
     pub options: Value,
+    /// Port of its listener; 0: any.
+    pub port: u16,
+    /// Whether that speaks TLS, as `localhost`, with a certificate of the fixtures' authority.
+    pub tls: bool,
 }
 
 impl Stage {
-    /// Starts Envoy; `url` is how policies name the peer.
-    pub fn start(paths: &Paths, url: &str, peer: Cluster, policies: &[Policy]) -> Result<Self, String> {
+    /// Starts Envoy; peers are named by policies as the URLs say.
+    pub fn start(paths: &Paths, peers: &[(&str, Cluster)], policies: &[Policy]) -> Result<Self, String> {
         let runtime = Runtime::new().map_err(|error| error.to_string())?;
         let upstream = runtime.block_on(Upstream::start("upstream")).map_err(|error| error.to_string())?;
-        let upstreams = json!([{ "url": url, "cluster": peer.name }]);
-        let listeners: Vec<Listener> = policies
-            .iter()
-            .map(|policy| Listener::new(policy.name, &paths.wasm, &policy.configuration(&upstreams)))
-            .collect();
+        let upstreams: Vec<Value> =
+            peers.iter().map(|(url, peer)| json!({ "url": url, "cluster": peer.name })).collect();
+        let listeners: Vec<Listener> = policies.iter().map(|policy| policy.listener(paths, &upstreams)).collect();
         let usual = Cluster::new("upstream", upstream.address);
-        let clusters = [Cluster { name: "upstream-h2".to_owned(), http2: true, ..usual.clone() }, usual, peer];
+        let mut clusters = vec![Cluster { name: "upstream-h2".to_owned(), http2: true, ..usual.clone() }, usual];
+        clusters.extend(peers.iter().map(|(_, peer)| peer.clone()));
         let envoy = Envoy::start(&paths.envoy, 1, |folder| config::bootstrap(folder, &clusters, &listeners))?;
         let names: Vec<&str> = policies.iter().map(|policy| policy.name).collect();
         let mut addresses = BTreeMap::new();
@@ -51,7 +57,8 @@ impl Stage {
                 }
             }
         }
-        Ok(Self { _envoy: envoy, runtime, addresses })
+        let tls = policies.iter().filter(|policy| policy.tls).map(|policy| policy.name).collect();
+        Ok(Self { envoy, runtime, addresses, tls })
     }
 
     /// GET, as the holder of a token.
@@ -65,7 +72,11 @@ impl Stage {
     /// Sends a request without a body.
     pub fn send(&self, listener: &str, request: Request) -> Response {
         let address = self.addresses.get(listener).unwrap_or_else(|| panic!("there is no listener `{listener}`"));
-        let sent = self.runtime.block_on(client::send(*address, &request.body(None)));
+        let request = request.body(None);
+        let sent = match self.tls.contains(listener) {
+            true => self.runtime.block_on(client::send_tls(*address, None, &request)),
+            false => self.runtime.block_on(client::send(*address, &request)),
+        };
         sent.unwrap_or_else(|error| panic!("{listener}: {error}"))
     }
 
@@ -85,10 +96,17 @@ impl Stage {
 
 impl Policy {
     pub fn new(name: &'static str, spec: Value) -> Self {
-        Self { name, spec, resources: Vec::new(), options: json!({}) }
+        Self { name, spec, resources: Vec::new(), options: json!({}), port: 0, tls: false }
     }
 
-    fn configuration(&self, upstreams: &Value) -> String {
+    fn listener(&self, paths: &Paths, upstreams: &[Value]) -> Listener {
+        let tls = self.tls.then_some(Tls::AcceptUntrusted);
+        let surroundings = Surroundings { tls, ..Surroundings::default() };
+        let configuration = self.configuration(upstreams);
+        Listener { port: self.port, surroundings, ..Listener::new(self.name, &paths.wasm, &configuration) }
+    }
+
+    fn configuration(&self, upstreams: &[Value]) -> String {
         let auth_config = json!({
             "apiVersion": "authorino.kuadrant.io/v1beta3",
             "kind": "AuthConfig",
