@@ -7,6 +7,7 @@ use sidegate_tests::envoy::Paths;
 use world::World;
 
 mod bodies;
+mod faults;
 mod frames;
 mod keys;
 mod odd_requests;
@@ -37,7 +38,7 @@ fn main() {
             })
         })
         .collect();
-    trials.extend([updates::ALL, vm::ALL, wristbands::ALL].concat().into_iter().map(|(name, scenario)| {
+    trials.extend([updates::ALL, vm::ALL, wristbands::ALL, faults::ALL].concat().into_iter().map(|(name, scenario)| {
         let paths = paths.clone();
         Trial::test(name, move || {
             scenario(&paths);

@@ -21,6 +21,7 @@ pub const ALL: &[(&str, Scenario)] = &[
         issued_and_verified,
     ),
     ("wristbands of RSA, which Envoy signs, are good", rsa),
+    ("Envoy's own jwt_authn filter takes wristbands by the keys that are served, and no others", another_verifier),
 ];
 
 const ISSUER: &str = "http://wristbands.test/default/subject/x-token";
@@ -65,7 +66,29 @@ fn world(paths: &Paths, algorithm: &str, key: &str) -> World {
     let issuing = Listener { port, ..Listener::new("issuing", &paths.wasm, &issuing(algorithm, key)) };
     let verifying = Listener::new("verifying", &paths.wasm, &verifying());
     let clusters = [Cluster::new("wristbands", SocketAddr::from(([127, 0, 0, 1], port)))];
-    World::with_clusters(paths, &[issuing, verifying], &[].into(), &clusters).unwrap_or_else(|error| panic!("{error}"))
+    let listeners = [issuing, verifying, with_jwt_authn(paths)];
+    World::with_clusters(paths, &listeners, &[].into(), &clusters).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Lets in who has a wristband, in Envoy's own words.
+fn with_jwt_authn(paths: &Paths) -> Listener {
+    let filter = json!({ "name": "jwt_authn", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+        "providers": { "wristbands": {
+            "issuer": ISSUER,
+            "forward_payload_header": "x-payload",
+            "remote_jwks": {
+                "http_uri": {
+                    "uri": format!("{ISSUER}/.well-known/openid-connect/certs"),
+                    "cluster": "wristbands",
+                    "timeout": "5s",
+                },
+                "cache_duration": "300s",
+            },
+        } },
+        "rules": [{ "match": { "prefix": "/" }, "requires": { "provider_name": "wristbands" } }],
+    } });
+    Listener { decider: Some(filter), ..Listener::new("jwt-authn", &paths.wasm, "") }
 }
 
 fn issued(world: &World) -> String {
@@ -129,4 +152,20 @@ fn rsa(paths: &Paths) {
     world.envoy.wait_for_keys("verifying", ISSUER).unwrap_or_else(|error| panic!("{error}"));
     let seen = saw(&world.with_token("verifying", "/verified", &issued(&world)));
     assert!(seen.headers.contains(&("x-user".to_owned(), "john".to_owned())), "{seen:?}");
+}
+
+fn another_verifier(paths: &Paths) {
+    for (algorithm, key) in [("ES256", "ec-256-sec1"), ("RS384", "rsa-2")] {
+        let world = world(paths, algorithm, key);
+        let token = issued(&world);
+        let seen = saw(&world.with_token("jwt-authn", "/verified", &token));
+        let payload = seen.headers.iter().find(|(name, _)| name == "x-payload").map(|(_, value)| value.as_str());
+        assert_eq!(payload, token.split('.').nth(1), "{algorithm}");
+        let (signed, signature) = token.rsplit_once('.').expect("three parts");
+        let mirrored: String = signature.chars().rev().collect();
+        for bad in [format!("{signed}.{mirrored}"), signed.to_owned(), world::johns_token("ec-256-2")] {
+            assert_eq!(world.with_token("jwt-authn", "/forged", &bad).status, 401, "{algorithm}");
+        }
+        assert!(!world.upstream.saw("/forged"), "{algorithm}");
+    }
 }

@@ -62,6 +62,7 @@ const ALL: &[(&str, Case<World>)] = &[
     ("opa: a policy that asks the network is refused, and the one before it stays", network),
     ("opa: once the server is gone its policy stays", gone),
     ("opa: a file of a web server is a policy, and a broken one does not take its place", file),
+    ("opa: a bundle is no policy", bundle),
 ];
 
 struct World {
@@ -89,7 +90,7 @@ pub fn suite(paths: &Paths, folder: &Path) -> Result<Suite, String> {
     ] {
         put(web, name, text)?;
     }
-    let (files_server, folder) = start_files(files)?;
+    let (files_server, folder) = start_files(&program, files)?;
     let cluster = |name, port| Cluster::new(name, (Ipv4Addr::LOCALHOST, port).into());
     let peers = [
         ("http://opa.test", cluster("opa", opa)),
@@ -118,14 +119,16 @@ fn start(program: &Path, port: u16) -> Result<Server, String> {
     Server::start(launch("opa", program, &arguments), folder, || health.is_ready("/health"))
 }
 
-/// A web server over a folder, which has one file.
-fn start_files(port: u16) -> Result<(Server, PathBuf), String> {
+/// A web server over a folder, which has a policy, and a bundle of it that OPA made.
+fn start_files(opa: &Path, port: u16) -> Result<(Server, PathBuf), String> {
     let folder = server::folder("files")?;
     let path = folder.path().to_owned();
     fs::write(path.join("policy.rego"), by_name("file", "jane")).map_err(|error| error.to_string())?;
+    let [policy, bundle] = ["policy.rego", "bundle.tar.gz"].map(|name| path.join(name).display().to_string());
+    server::output(opa, &["build", "--output", &bundle, &policy])?;
     let arguments = ["-m", "http.server", "--bind", "127.0.0.1", &port.to_string()];
     let web = Web::new(port, "localhost")?;
-    let ready = || web.is_ready("/policy.rego");
+    let ready = || web.is_ready("/bundle.tar.gz");
     Ok((Server::start(launch("files", Path::new("python3"), &arguments), folder, ready)?, path))
 }
 
@@ -177,6 +180,7 @@ fn policies() -> Vec<Policy> {
         policy("passing", "http://passing.test/v1/policies/passing", "ours", json!({})),
         policy("nowhere", "http://nobody.test/policy.rego", "ours", json!({})),
         policy("file", "http://files.test/policy.rego", "ours", json!({})),
+        policy("bundle", "http://files.test/bundle.tar.gz", "ours", json!({})),
     ]
 }
 
@@ -303,4 +307,9 @@ fn file(world: &World) {
     write(&by_name("file", "john"));
     world.stage.until(200, || world.see("file", "john"));
     denied(&world.see("file", "jane"), 403, "Unauthorized");
+}
+
+fn bundle(world: &World) {
+    world.fails("bundle", "the policy is not UTF-8");
+    denied(&world.see("bundle", "jane"), 503, "the policy is not there");
 }

@@ -196,9 +196,20 @@ fn in_words(spec: &PatternExpressionOrRef) -> String {
                 Some(Operator::Incl) => "incl",
                 Some(Operator::Excl) => "excl",
                 Some(Operator::Matches) => "matches",
+                Some(Operator::In) => "in",
+                Some(Operator::NotIn) => "notIn",
+                Some(Operator::Gt) => "gt",
+                Some(Operator::Ge) => "ge",
+                Some(Operator::Lt) => "lt",
+                Some(Operator::Le) => "le",
                 Some(Operator::Eq) | None => "eq",
             };
-            format!("{selector} {operator} {}", value.as_deref().filter(|value| !value.is_empty()).unwrap_or("\"\""))
+            let value = match value {
+                Some(Value::String(text)) if !text.is_empty() => text.clone(),
+                Some(value) => value.to_string(),
+                None => "\"\"".to_owned(),
+            };
+            format!("{selector} {operator} {value}")
         }
         (_, Some(name), ..) => format!("the pattern {name}"),
         (_, _, Some(predicate), ..) => predicate.clone(),

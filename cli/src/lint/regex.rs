@@ -3,6 +3,7 @@
 use cel::common::ast::{CallExpr, Expr, LiteralValue};
 use regex_syntax::ast::{self, Ast};
 use regex_syntax::hir::Look;
+use serde_json::Value;
 use sidegate_config::{AuthConfig, Documents, Operator};
 
 use super::{Warnings, criteria, missing_header};
@@ -12,7 +13,7 @@ pub fn check(documents: &Documents, warnings: &mut Warnings) {
     for document in auth_configs(documents) {
         for criterion in criteria(document) {
             let spec = criterion.spec;
-            if let (Some(Operator::Matches), Some(regex)) = (spec.operator, &spec.value) {
+            if let (Some(Operator::Matches), Some(Value::String(regex))) = (spec.operator, &spec.value) {
                 judge(document, &format!("{}.value", criterion.path), regex, warnings);
             }
             let path = format!("{}.predicate", criterion.path);
@@ -21,7 +22,9 @@ pub fn check(documents: &Documents, warnings: &mut Warnings) {
         }
         for (name, patterns) in &document.spec.patterns {
             for (index, pattern) in patterns.iter().enumerate().filter(|(_, it)| it.operator == Operator::Matches) {
-                judge(document, &format!("spec.patterns.{name}[{index}].value"), &pattern.value, warnings);
+                if let Value::String(regex) = &pattern.value {
+                    judge(document, &format!("spec.patterns.{name}[{index}].value"), regex, warnings);
+                }
             }
         }
     }

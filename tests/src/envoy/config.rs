@@ -216,13 +216,15 @@ pub struct Cluster {
     pub http2: bool,
     /// Whether it is spoken to in TLS, as `localhost`, with a certificate of the fixtures' authority.
     pub tls: bool,
+    /// Members of its configuration, over the usual ones.
+    pub members: BTreeMap<String, Value>,
 }
 
 impl Cluster {
     /// Of HTTP/1.1.
     #[must_use]
     pub fn new(name: &str, address: SocketAddr) -> Self {
-        Self { name: name.to_owned(), address, http2: false, tls: false }
+        Self { name: name.to_owned(), address, http2: false, tls: false, members: BTreeMap::new() }
     }
 
     fn to_json(&self) -> Value {
@@ -242,6 +244,9 @@ impl Cluster {
         });
         if self.tls {
             cluster["transport_socket"] = upstream_transport_socket();
+        }
+        for (name, value) in &self.members {
+            cluster[name] = value.clone();
         }
         cluster
     }
