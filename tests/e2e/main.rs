@@ -38,13 +38,15 @@ fn main() {
             })
         })
         .collect();
-    trials.extend([updates::ALL, vm::ALL, wristbands::ALL, faults::ALL].concat().into_iter().map(|(name, scenario)| {
-        let paths = paths.clone();
-        Trial::test(name, move || {
-            scenario(&paths);
-            Ok(())
-        })
-    }));
+    trials.extend([updates::ALL, vm::ALL, wristbands::ALL, faults::ALL].concat().into_iter().map(
+        |(name, scenario)| {
+            let paths = paths.clone();
+            Trial::test(name, move || {
+                scenario(&paths);
+                Ok(())
+            })
+        },
+    ));
     let conclusion = libtest_mimic::run(&arguments, trials);
     let told = world.told_secrets();
     // `exit` runs no destructors; Envoy ends here.

@@ -10,7 +10,7 @@ pub fn check(documents: &Documents, warnings: &mut Warnings) {
     let secrets = || {
         documents.resources.iter().filter_map(|document| match document {
             Document::Secret(secret) => Some(&secret.metadata),
-            Document::AuthConfig(_) => None,
+            Document::AuthConfig(_) | Document::ReferenceGrant(_) => None,
         })
     };
     for document in auth_configs(documents) {

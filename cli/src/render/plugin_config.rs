@@ -198,7 +198,7 @@ impl Read {
 fn secret_of(document: &Document) -> Option<&Secret> {
     match document {
         Document::Secret(secret) => Some(secret),
-        Document::AuthConfig(_) => None,
+        Document::AuthConfig(_) | Document::ReferenceGrant(_) => None,
     }
 }
 
