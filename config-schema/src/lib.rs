@@ -16,6 +16,7 @@ mod reader;
 mod reference_grant;
 mod secret;
 mod suggest;
+mod take_over;
 
 pub use auth_config::*;
 pub use decode::{Broken, Document, Documents, decode};

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use sidegate_config::{AuthConfig, AuthConfigSpec, ImportSpec, PatternExpressionOrRef, Problem};
+use sidegate_config::{AuthConfig, AuthConfigSpec, ImportSpec, Problem};
 
 use crate::grants::{Grants, Referent};
 
@@ -142,78 +142,14 @@ impl<'a> Composition<'a> {
 }
 
 impl Composed {
-    /// Adds what another document says, or one that it was put together from; where both say something the other wins.
-    fn add(&mut self, document: Id<'_>, spec: &AuthConfigSpec, origins: &Origins) {
-        let AuthConfigSpec {
-            hosts,
-            imports: _,
-            patterns,
-            when,
-            authentication_strategy,
-            authentication,
-            metadata,
-            authorization,
-            response,
-            callbacks,
-        } = spec;
-        let mut adding = Adding { document, from: origins, to: &mut self.origins };
-        hosts.clone_into(&mut self.spec.hosts);
-        adding.conditions(&mut self.spec.when, when);
-        adding.entries(&["patterns"], &mut self.spec.patterns, patterns);
-        adding.entries(&["authentication"], &mut self.spec.authentication, authentication);
-        adding.entries(&["metadata"], &mut self.spec.metadata, metadata);
-        adding.entries(&["authorization"], &mut self.spec.authorization, authorization);
-        adding.entries(&["callbacks"], &mut self.spec.callbacks, callbacks);
-        let (ours, theirs) = (&mut self.spec.response, response);
-        adding.entries(&["response", "success", "headers"], &mut ours.success.headers, &theirs.success.headers);
-        let (metadata, other) = (&mut ours.success.dynamic_metadata, &theirs.success.dynamic_metadata);
-        adding.entries(&["response", "success", "dynamicMetadata"], metadata, other);
-        adding.whole(&["response", "unauthenticated"], &mut ours.unauthenticated, &theirs.unauthenticated);
-        adding.whole(&["response", "unauthorized"], &mut ours.unauthorized, &theirs.unauthorized);
-        adding.whole(&["authenticationStrategy"], &mut self.spec.authentication_strategy, authentication_strategy);
-    }
-}
-
-/// Adds parts of a document, and notes where they were written.
-struct Adding<'a> {
-    document: Id<'a>,
-    from: &'a Origins,
-    to: &'a mut Origins,
-}
-
-impl Adding<'_> {
-    fn entries<T: Clone>(&mut self, path: &[&str], to: &mut BTreeMap<String, T>, from: &BTreeMap<String, T>) {
-        for (name, value) in from {
-            to.insert(name.clone(), value.clone());
-            let path: Vec<String> =
-                ["spec"].iter().chain(path).copied().chain([name.as_str()]).map(str::to_owned).collect();
-            self.note(path.clone(), &path, None);
-        }
-    }
-
-    fn whole<T: Clone>(&mut self, path: &[&str], to: &mut Option<T>, from: &Option<T>) {
-        if from.is_some() {
-            to.clone_from(from);
-            let path: Vec<String> = ["spec"].iter().chain(path).map(|step| (*step).to_owned()).collect();
-            self.note(path.clone(), &path, None);
-        }
-    }
-
-    /// Conditions are no alternatives: all of them must hold.
-    fn conditions(&mut self, to: &mut Vec<PatternExpressionOrRef>, from: &[PatternExpressionOrRef]) {
-        for (index, condition) in from.iter().enumerate() {
-            let place = |index: usize| vec!["spec".to_owned(), "when".to_owned(), format!("[{index}]")];
-            let (here, there) = (place(to.len()), place(index));
+    /// Adds what another document says, or one that it was put together from.
+    fn add(&mut self, (namespace, name): Id<'_>, spec: &AuthConfigSpec, origins: &Origins) {
+        let Self { spec: whole, origins: written } = self;
+        whole.take_over(spec, &mut |here, there| {
             let step = there.last().cloned();
-            self.note(here, &there, step);
-            to.push(condition.clone());
-        }
-    }
-
-    fn note(&mut self, here: Vec<String>, there: &[String], step: Option<String>) {
-        let (namespace, name) = self.document;
-        let written = || Origin { namespace: namespace.to_owned(), name: name.to_owned(), step };
-        self.to.insert(here, self.from.get(there).cloned().unwrap_or_else(written));
+            let origin = || Origin { namespace: namespace.to_owned(), name: name.to_owned(), step };
+            written.insert(here, origins.get(&there).cloned().unwrap_or_else(origin));
+        });
     }
 }
 
