@@ -7,6 +7,7 @@ use sidegate_tests::envoy::Paths;
 use world::World;
 
 mod bodies;
+mod examples;
 mod faults;
 mod frames;
 mod keys;
@@ -38,7 +39,7 @@ fn main() {
             })
         })
         .collect();
-    trials.extend([updates::ALL, vm::ALL, wristbands::ALL, faults::ALL].concat().into_iter().map(
+    trials.extend([updates::ALL, vm::ALL, wristbands::ALL, faults::ALL, examples::ALL].concat().into_iter().map(
         |(name, scenario)| {
             let paths = paths.clone();
             Trial::test(name, move || {

@@ -73,7 +73,9 @@ mod tests {
 
     #[test]
     fn the_policy_is_the_same_in_both_files() {
-        let mut example = Example::load("quickstart").unwrap();
-        assert_eq!(example.policy_in_envoy().unwrap(), example.policy);
+        for name in ["quickstart", "composition"] {
+            let mut example = Example::load(name).unwrap();
+            assert_eq!(example.policy_in_envoy().unwrap(), example.policy, "{name}");
+        }
     }
 }
