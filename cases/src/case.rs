@@ -29,6 +29,9 @@ pub struct Case {
     /// Tokens by name; `${token.NAME}` stands for one.
     #[serde(default)]
     pub tokens: BTreeMap<String, Token>,
+    /// Signatures of messages, by name: `${signature.NAME.input}` and `${signature.NAME.value}` stand for them.
+    #[serde(default)]
+    pub signatures: BTreeMap<String, Signature>,
     /// Outside services by name; `${NAME.url}` stands for the URL of one.
     #[serde(default)]
     pub services: BTreeMap<String, Service>,
@@ -166,6 +169,35 @@ pub struct Request {
     pub times: usize,
     /// What must come of it.
     pub expect: Expect,
+}
+
+/// A signature of a message (RFC 9421) with `hmac-sha256`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Signature {
+    /// The key, as text.
+    pub key: String,
+    /// `keyid`.
+    pub key_id: String,
+    /// Default `sig`.
+    #[serde(default = "label")]
+    pub label: String,
+    /// What is signed: components and their values, in order.
+    pub lines: Vec<(String, String)>,
+    /// Seconds from now, as `'-5'`. Default `'0'`.
+    #[serde(default = "now")]
+    pub created: String,
+    /// Further parameters, as they are written.
+    #[serde(default)]
+    pub parameters: String,
+}
+
+fn label() -> String {
+    "sig".to_owned()
+}
+
+fn now() -> String {
+    "0".to_owned()
 }
 
 /// The header that names a request.

@@ -8,4 +8,5 @@ pub mod native;
 pub mod outcome;
 pub mod prepare;
 pub mod problems;
+pub mod signature;
 pub mod token;

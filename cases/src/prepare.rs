@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use sidegate_engine::Policy;
 use sidegate_engine::url::Url;
 
-use crate::case::{Case, Expect, ExpectedCall, Request, Service, ServiceReply, Token};
-use crate::{fixtures, token};
+use crate::case::{Case, Expect, ExpectedCall, Request, Service, ServiceReply, Signature, Token};
+use crate::{fixtures, signature, token};
 
 /// A case that is ready to run.
 #[derive(Debug, Clone)]
@@ -72,6 +72,14 @@ pub fn prepare_at(raw: &Value, number: usize, now: i64) -> Result<Prepared, Stri
     for (name, token) in &tokens {
         let signed = token::sign(token, now).map_err(|error| format!("token `{name}`: {error}"))?;
         values.insert(format!("token.{name}"), signed);
+    }
+    let signatures = raw.get("signatures").cloned().unwrap_or_else(|| json!({}));
+    let signatures: BTreeMap<String, Signature> =
+        serde_json::from_value(signatures).map_err(|error| format!("signatures: {error}"))?;
+    for (name, signature) in &signatures {
+        let (input, value) = signature::sign(signature, now).map_err(|error| format!("signature `{name}`: {error}"))?;
+        values.insert(format!("signature.{name}.input"), input);
+        values.insert(format!("signature.{name}.value"), value);
     }
     fill_in(&mut raw, &values)?;
     let case: Case = serde_json::from_value(raw).map_err(|error| error.to_string())?;

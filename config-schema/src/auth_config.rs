@@ -220,6 +220,8 @@ pub struct AuthenticationSpec {
     pub plain: Option<PlainSpec>,
     /// Everyone.
     pub anonymous: Option<Empty>,
+    /// HTTP Message Signatures (RFC 9421) by keys that client and proxy share.
+    pub hmac: Option<HmacSpec>,
     /// What the client is told if this rule decides that it is not known; what is not said here, `response` says.
     pub deny_with: Option<OneOrMany<DenyWithSpec>>,
 }
@@ -359,6 +361,30 @@ pub struct X509Source {
     pub client_cert_header: Option<String>,
     /// CEL expression that yields a URL-encoded PEM certificate.
     pub expression: Option<String>,
+}
+
+/// `hmac`: HTTP Message Signatures (RFC 9421) with the algorithm `hmac-sha256`. The `keyid` is the name of a Secret.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HmacSpec {
+    /// Labels of the Secrets that hold the keys (`hmac_key`, 32 bytes at least).
+    pub selector: LabelSelector,
+    /// Secrets of all namespaces, not only of the AuthConfig's own.
+    #[serde(default)]
+    pub all_namespaces: bool,
+    /// Namespaces of the Secrets, in place of the AuthConfig's own. Those of another one count as far as a ReferenceGrant
+    /// there allows them.
+    #[serde(default)]
+    pub namespaces: Vec<String>,
+    /// What a signature must cover: headers, and parts of the request such as `@method`. Default: `@method`, `@authority`,
+    /// `@path` and `@query`.
+    #[serde(default)]
+    pub components: Vec<String>,
+    /// Seconds that a signature holds from when it was made. Default 300.
+    pub max_age: Option<u64>,
+    /// The body must be signed, too: by `Content-Digest` (RFC 9530), which is compared with it. Default false.
+    #[serde(default)]
+    pub body: bool,
 }
 
 /// `plain`. Exactly one field.

@@ -235,6 +235,7 @@ fn is_newer(parent: &Place<'_>, field: &str) -> bool {
         | "denyWith"
         | "namespaces"
         | "imports"
+        | "hmac"
         | "authenticationStrategy" => true,
         "namespace" => !matches!(parent, Place::Member(_, "resourceAttributes")),
         "when" => matches!(parent, Place::Member(_, "unauthenticated" | "unauthorized")),

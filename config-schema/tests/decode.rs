@@ -394,7 +394,8 @@ mod specs {
                 "spec.authentication.jwt.jwt.issuerURL: unknown field `issuerURL`; did you mean `issuerUrl`?",
                 "spec.authentication.key.queryString: unknown field `queryString`; known are `priority`, `metrics`, \
                  `when`, `cache`, `credentials`, `defaults`, `overrides`, `apiKey`, `jwt`, `oauth2Introspection`, \
-                 `x509`, `kubernetesTokenReview`, `plain`, `anonymous`, `denyWith`",
+                 `x509`, `kubernetesTokenReview`, `plain`, `anonymous`, `hmac`, \
+                 `denyWith`",
                 "spec.authentication.key.apiKey.selector.matchLabel: unknown field `matchLabel`; did you mean \
                  `matchLabels`?",
                 "spec.authorization.r.patternMatching.rules: unknown field `rules`; known are `patterns`",

@@ -98,6 +98,6 @@ fn digest(secret: &DecodedSecret) -> Option<Result<[u8; 32], &'static str>> {
 }
 
 /// The identity of a key: its Secret's metadata, without the data.
-fn identity(secret: &Secret) -> Value {
+pub(super) fn identity(secret: &Secret) -> Value {
     json!({ "metadata": secret.metadata })
 }

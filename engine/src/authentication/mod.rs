@@ -22,6 +22,7 @@ use crate::verdict::DenialStatus;
 mod anonymous;
 pub mod api_key;
 mod extension;
+mod hmac;
 mod jwt;
 mod kubernetes_token_review;
 mod oauth2_introspection;
@@ -68,6 +69,7 @@ enum Method {
     KubernetesTokenReview(kubernetes_token_review::KubernetesTokenReview),
     Plain(plain::Plain),
     Anonymous(anonymous::Anonymous),
+    Hmac(Box<hmac::HmacSignature>),
 }
 
 /// Proof that somebody is known; made by [`prove`] alone.
@@ -101,8 +103,14 @@ fn compile_rule(name: &str, spec: &AuthenticationSpec, compiler: &mut Compiler<'
         kubernetes_token_review,
         plain,
         anonymous,
+        hmac,
         deny_with,
     } = spec;
+    if hmac.is_some() && credentials.is_some() {
+        compiler.at("credentials", |compiler| {
+            compiler.problem("`hmac` finds its credential in `Signature` and `Signature-Input`: leave this out");
+        });
+    }
     let credentials = compiler.at("credentials", |compiler| Credentials::compile(credentials.as_ref(), compiler));
     let mut methods: Vec<(&'static str, Method)> = Vec::new();
     let before = [
@@ -111,6 +119,7 @@ fn compile_rule(name: &str, spec: &AuthenticationSpec, compiler: &mut Compiler<'
         x509.is_some(),
         plain.is_some(),
         anonymous.is_some(),
+        hmac.is_some(),
         oauth2_introspection.is_some(),
         kubernetes_token_review.is_some(),
     ];
@@ -153,8 +162,12 @@ fn compile_rule(name: &str, spec: &AuthenticationSpec, compiler: &mut Compiler<'
     if anonymous.is_some() {
         methods.push(("IDENTITY_NOOP", Method::Anonymous(anonymous::Anonymous)));
     }
+    if let Some(spec) = hmac {
+        let method = compiler.at("hmac", |compiler| hmac::HmacSignature::compile(spec, compiler));
+        methods.push(("IDENTITY_HMAC", Method::Hmac(Box::new(method))));
+    }
     if before.into_iter().filter(|given| *given).count() != 1 {
-        compiler.problem("exactly one method is needed: `apiKey`, `jwt`, `x509`, `plain`, `anonymous`, `oauth2Introspection` or `kubernetesTokenReview`");
+        compiler.problem("exactly one method is needed: `apiKey`, `jwt`, `x509`, `plain`, `anonymous`, `oauth2Introspection`, `kubernetesTokenReview` or `hmac`");
     }
     let extension = extension::Extension::compile(defaults, overrides, compiler);
     let (kind, method) = methods.into_iter().next()?;
@@ -191,7 +204,7 @@ impl Method {
             Self::KubernetesTokenReview(method) => Some(method.credentials()),
             #[cfg(feature = "x509")]
             Self::X509(_) => None,
-            Self::Plain(_) | Self::Anonymous(_) => None,
+            Self::Plain(_) | Self::Anonymous(_) | Self::Hmac(_) => None,
         }
     }
 
@@ -205,7 +218,8 @@ impl Method {
             | Self::OAuth2Introspection(_)
             | Self::KubernetesTokenReview(_)
             | Self::Plain(_)
-            | Self::Anonymous(_) => None,
+            | Self::Anonymous(_)
+            | Self::Hmac(_) => None,
         }
     }
 
@@ -219,6 +233,7 @@ impl Method {
             Self::X509(method) => method.challenge(),
             Self::Plain(method) => method.challenge(),
             Self::Anonymous(method) => method.challenge(),
+            Self::Hmac(method) => method.challenge(),
         }
     }
 }
@@ -234,6 +249,7 @@ impl step::Method for Authentication {
             Method::X509(method) => method.evaluate(cx).await,
             Method::Plain(method) => method.evaluate(cx).await,
             Method::Anonymous(method) => method.evaluate(cx).await,
+            Method::Hmac(method) => method.evaluate(cx).await,
         }
     }
 
@@ -255,7 +271,7 @@ impl step::Method for Authentication {
     fn is_worth_keeping(&self) -> bool {
         match &self.method {
             Method::OAuth2Introspection(_) | Method::KubernetesTokenReview(_) => true,
-            Method::ApiKey(_) | Method::Jwt(_) | Method::Plain(_) | Method::Anonymous(_) => false,
+            Method::ApiKey(_) | Method::Jwt(_) | Method::Plain(_) | Method::Anonymous(_) | Method::Hmac(_) => false,
             #[cfg(feature = "x509")]
             Method::X509(_) => false,
         }
