@@ -43,12 +43,22 @@ enum Grant {
     No,
     /// As a server says in a reply.
     Reviewed,
+    /// `action: deny` of what is not so.
+    NotDenied,
+    /// `action: deny` of what is so.
+    Denied,
+    /// `action: deny` of what a server says in a reply.
+    ReviewedNot,
 }
 
 #[derive(Debug, Clone)]
 struct Scene {
     ways: Vec<(i8, Way)>,
+    /// Whether all ways that apply must prove an identity.
+    all: bool,
     grants: Vec<(i8, Grant)>,
+    /// Whether rules word their denials, so that the one that counts is the first by name.
+    worded: bool,
     /// Metadata that is asked for, and callbacks that are awaited, with an access token: they decide nothing.
     sources: Vec<(i8, bool)>,
     events: Vec<Event>,
@@ -71,7 +81,14 @@ fn scenes() -> impl Strategy<Value = Scene> {
         1 => any::<bool>().prop_map(|applies| Way::Anonymous { applies }),
         3 => Just(Way::Introspected),
     ];
-    let grant = prop_oneof![4 => Just(Grant::Yes), 1 => Just(Grant::No), 3 => Just(Grant::Reviewed)];
+    let grant = prop_oneof![
+        4 => Just(Grant::Yes),
+        1 => Just(Grant::No),
+        3 => Just(Grant::Reviewed),
+        2 => Just(Grant::NotDenied),
+        1 => Just(Grant::Denied),
+        2 => Just(Grant::ReviewedNot),
+    ];
     let event = prop_oneof![
         2 => Just(Event::Reply(Ok(Reply::DocumentRefreshed))),
         6 => answers().prop_map(|answer| Event::Reply(Ok(Reply::Http(answer)))),
@@ -87,7 +104,8 @@ fn scenes() -> impl Strategy<Value = Scene> {
     let grants = proptest::collection::vec((-2..2_i8, grant), 0..5);
     let sources = proptest::collection::vec((-2..2_i8, any::<bool>()), 0..3);
     let events = proptest::collection::vec(event, 0..40);
-    (ways, grants, sources, events).prop_map(|(ways, grants, sources, events)| Scene { ways, grants, sources, events })
+    (ways, any::<bool>(), grants, any::<bool>(), sources, events)
+        .prop_map(|(ways, all, grants, worded, sources, events)| Scene { ways, all, grants, worded, sources, events })
 }
 
 /// What a server may say: yes to a token, yes to an access, and everything near that.
@@ -97,7 +115,8 @@ fn answers() -> impl Strategy<Value = HttpReply> {
         3 => Just(ALLOWED),
         1 => Just(r#"{"access_token":"t","expires_in":60}"#),
         1 => Just(r#"{"active":false}"#),
-        1 => Just(r#"{"status":{"allowed":false}}"#),
+        2 => Just(REFUSED),
+        1 => Just(r#"{"status":{"allowed":false,"evaluationError":"x"}}"#),
         1 => Just(r#"{"active":"true","status":{"allowed":"true"}}"#),
         1 => Just("active"),
         1 => Just(""),
@@ -111,12 +130,14 @@ fn answers() -> impl Strategy<Value = HttpReply> {
 
 const ACTIVE: &str = r#"{"active":true}"#;
 const ALLOWED: &str = r#"{"status":{"allowed":true}}"#;
+const REFUSED: &str = r#"{"status":{"allowed":false}}"#;
 
-/// What servers have said yes to.
+/// What servers have said yes to, and what clearly no.
 #[derive(Debug, Default)]
 struct Said {
     active: usize,
     allowed: usize,
+    refused: usize,
 }
 
 impl Said {
@@ -125,6 +146,7 @@ impl Said {
         match (request.path.as_str(), answer.status, answer.body.as_slice()) {
             ("/introspect", 200, body) if body == ACTIVE.as_bytes() => self.active += 1,
             (path, 200 | 201, body) if path.ends_with("reviews") && body == ALLOWED.as_bytes() => self.allowed += 1,
+            (path, 200 | 201, body) if path.ends_with("reviews") && body == REFUSED.as_bytes() => self.refused += 1,
             _ => {}
         }
     }
@@ -133,18 +155,35 @@ impl Said {
 impl Scene {
     /// Whether the request may pass by what the documents and the servers say, computed in the most obvious way.
     fn permits(&self, said: &Said) -> bool {
-        let identified = self.ways.is_empty()
-            || said.active > 0
-            || self.ways.iter().any(|(_, way)| matches!(way, Way::GoodKey | Way::Anonymous { applies: true }));
         let reviewed = self.grants.iter().filter(|(_, grant)| matches!(grant, Grant::Reviewed)).count();
-        identified && self.grants.iter().all(|(_, grant)| !matches!(grant, Grant::No)) && said.allowed >= reviewed
+        let reviewed_not = self.grants.iter().filter(|(_, grant)| matches!(grant, Grant::ReviewedNot)).count();
+        self.identifies(said)
+            && self.grants.iter().all(|(_, grant)| !matches!(grant, Grant::No | Grant::Denied))
+            && said.allowed >= reviewed
+            && said.refused >= reviewed_not
+    }
+
+    fn identifies(&self, said: &Said) -> bool {
+        let proves = |way: &Way| matches!(way, Way::GoodKey | Way::Anonymous { applies: true });
+        let introspected = self.ways.iter().filter(|(_, way)| matches!(way, Way::Introspected)).count();
+        let mut applying =
+            self.ways.iter().map(|(_, way)| way).filter(|way| !matches!(way, Way::Anonymous { applies: false }));
+        if self.ways.is_empty() {
+            true
+        } else if self.all {
+            applying.clone().next().is_some()
+                && applying.all(|way| proves(way) || matches!(way, Way::Introspected))
+                && said.active >= introspected
+        } else {
+            said.active > 0 || applying.any(proves)
+        }
     }
 
     /// Whether no server is asked, so that replies decide nothing.
     fn asks_nobody(&self) -> bool {
         self.sources.is_empty()
             && self.ways.iter().all(|(_, way)| !matches!(way, Way::Introspected))
-            && self.grants.iter().all(|(_, grant)| !matches!(grant, Grant::Reviewed))
+            && self.grants.iter().all(|(_, grant)| !matches!(grant, Grant::Reviewed | Grant::ReviewedNot))
     }
 
     /// Whether nothing hostile happens, so that what is permitted must pass.
@@ -174,11 +213,19 @@ impl Scene {
                 let pattern = json!({ "selector": "request.headers.x-yes", "operator": "eq", "value": value });
                 json!({ "patternMatching": { "patterns": [pattern] } })
             };
-            let rule = match grant {
-                Grant::Yes => matching("yes"),
-                Grant::No => matching("no"),
-                Grant::Reviewed => json!({ "kubernetesSubjectAccessReview": { "user": { "value": "john" } } }),
+            let reviewed = || json!({ "kubernetesSubjectAccessReview": { "user": { "value": "john" } } });
+            let (mut rule, action) = match grant {
+                Grant::Yes => (matching("yes"), "allow"),
+                Grant::No => (matching("no"), "allow"),
+                Grant::Reviewed => (reviewed(), "allow"),
+                Grant::NotDenied => (matching("no"), "deny"),
+                Grant::Denied => (matching("yes"), "deny"),
+                Grant::ReviewedNot => (reviewed(), "deny"),
             };
+            rule["action"] = action.into();
+            if self.worded {
+                rule["denyWith"] = json!({ "code": 418 });
+            }
             (*priority, rule)
         }));
         let sources = named(self.sources.iter().map(|(priority, cached)| {
@@ -196,7 +243,7 @@ impl Scene {
         let auth_config = json!({
             "apiVersion": "authorino.kuadrant.io/v1beta3", "kind": "AuthConfig", "metadata": { "name": "scene" },
             "spec": { "hosts": ["*"], "authentication": authentication, "authorization": authorization,
-                "metadata": sources, "callbacks": sources },
+                "authenticationStrategy": if self.all { "all" } else { "any" }, "metadata": sources, "callbacks": sources },
         });
         let configuration = json!({
             "apiVersion": "sidegate.dev/v1alpha1", "kind": "PluginConfig", "resources": [auth_config, secret, client],
@@ -320,7 +367,14 @@ fn metadata_that_is_missing_for_want_of_room_denies() {
 
 #[test]
 fn the_scenes_are_of_all_kinds() {
-    let token = Scene { ways: vec![(0, Way::Token)], grants: Vec::new(), sources: Vec::new(), events: Vec::new() };
+    let token = Scene {
+        ways: vec![(0, Way::Token)],
+        all: false,
+        grants: Vec::new(),
+        worded: false,
+        sources: Vec::new(),
+        events: Vec::new(),
+    };
     assert!(play(&token).0.is_none(), "a token of an unknown key makes its rule wait");
     // Twice: the first answer may be keys that were fetched before the token asked.
     let reply = vec![Event::Reply(Ok(Reply::DocumentRefreshed)); 3];
@@ -335,14 +389,19 @@ fn the_scenes_are_of_all_kinds() {
     let answer = |body: &str| {
         Event::Reply(Ok(Reply::Http(HttpReply { status: 200, body: body.into(), ..HttpReply::default() })))
     };
-    let asked = Scene {
-        ways: vec![(0, Way::Introspected)],
-        grants: vec![(0, Grant::Reviewed)],
-        sources: Vec::new(),
-        events: Vec::new(),
-    };
+    let asked = Scene { ways: vec![(0, Way::Introspected)], grants: vec![(0, Grant::Reviewed)], ..token.clone() };
     let (verdict, said) = play(&Scene { events: vec![answer(ACTIVE), answer(ALLOWED)], ..asked.clone() });
     assert!(matches!(verdict.unwrap().decision, Decision::Allow(_)), "{said:?}");
+    let banned = Scene { grants: vec![(0, Grant::ReviewedNot)], worded: true, ..asked.clone() };
+    for (answered, passes) in [(REFUSED, true), (ALLOWED, false), ("", false), (r#"{"status":{}}"#, false)] {
+        let (verdict, said) = play(&Scene { events: vec![answer(ACTIVE), answer(answered)], ..banned.clone() });
+        assert_eq!(matches!(verdict.unwrap().decision, Decision::Allow(_)), passes, "{answered} {said:?}");
+    }
+    let both = Scene { ways: vec![(0, Way::GoodKey), (0, Way::Introspected)], all: true, ..token.clone() };
+    for (answered, passes) in [(ACTIVE, true), (r#"{"active":false}"#, false)] {
+        let (verdict, said) = play(&Scene { events: vec![answer(answered)], ..both.clone() });
+        assert_eq!(matches!(verdict.unwrap().decision, Decision::Allow(_)), passes, "{answered} {said:?}");
+    }
     let gone = vec![Event::Reply(Err(CallError::Timeout)); 2];
     let ways = vec![(0, Way::GoodKey)];
     let sourced = Scene { ways, sources: vec![(0, false)], ..token };
