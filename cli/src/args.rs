@@ -88,8 +88,8 @@ pub struct Validate {
 }
 
 const RENDER: &str = "\
-Only those Secrets go in that a rule reads, and of them only what it reads; of API keys the digests. The same input gives the
-same bytes.
+Only those Secrets go in that a rule reads, and of them only what it reads; of API keys the
+digests. The same input gives the same bytes.
 
 Examples:
   sidegate render -f policies/ -o envoy --upstream localhost:8080 > envoy.yaml
@@ -159,8 +159,8 @@ pub enum Target {
 }
 
 const EXPLAIN: &str = "\
-Without a request the policy itself is shown. With one it is decided: exit code 0 if it is allowed, 1 if denied. Nobody is
-asked anything: what servers would answer is said by `--jwks` and `--replies`.
+Without a request the policy itself is shown. With one it is decided: exit code 0 if it is allowed,
+1 if denied. Nobody is asked anything: what servers would answer is said by `--jwks` and `--replies`.
 
 Examples:
   sidegate explain -f policies/ --host talker.example.com
@@ -225,8 +225,9 @@ pub enum ExplainFormat {
 }
 
 const MIGRATE: &str = "\
-Of `v1beta2` one word changes, and the rest of the text stays as it is. `v1beta1` is written anew, without its comments. What
-a person must look at is told on standard error. Exit code 1 if the outcome is refused.
+Of `v1beta2` one word changes, and the rest of the text stays as it is. `v1beta1` is written anew,
+without its comments. What a person must look at is told on standard error. Exit code 1 if the
+outcome is refused.
 
 Examples:
   sidegate migrate -f policies/ --write
@@ -242,8 +243,8 @@ pub struct Migrate {
 }
 
 const TEST: &str = "\
-A case brings its policy along, or is about the documents that `-f` names. docs/testing.md and docs/cli.md say how one is
-written.
+A case brings its policy along, or is about the documents that `-f` names. docs/testing.md says how
+one is written.
 
 Examples:
   sidegate test tests/cases/jwt/expired.yaml --explain

@@ -1,5 +1,15 @@
 //! The command `sidegate`.
 
+/// Writes to standard output; ends the command if nobody reads it, as `head` does.
+macro_rules! print {
+    ($($text:tt)*) => { $crate::report::write(format_args!($($text)*)) };
+}
+
+/// The same, with an end of line.
+macro_rules! line {
+    ($($text:tt)*) => { print!("{}\n", format_args!($($text)*)) };
+}
+
 mod args;
 mod documents;
 mod emit;
@@ -47,6 +57,8 @@ fn completions(shell: Shell) -> Outcome {
         Shell::Zsh => clap_complete::Shell::Zsh,
         Shell::Fish => clap_complete::Shell::Fish,
     };
-    clap_complete::generate(shell, &mut Arguments::command(), "sidegate", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "sidegate", &mut script);
+    print!("{}", String::from_utf8_lossy(&script));
     Ok(true)
 }

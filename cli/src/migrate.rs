@@ -42,7 +42,7 @@ pub fn run(Migrate { files: crate::args::Files { files: names }, write }: &Migra
     } else {
         for (index, file) in after.iter().enumerate() {
             let separate = index > 0 && !file.text.starts_with("---");
-            anstream::print!("{}{}", if separate { "---\n" } else { "" }, file.text);
+            print!("{}{}", if separate { "---\n" } else { "" }, file.text);
         }
     }
     Ok(refused.is_empty())

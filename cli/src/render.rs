@@ -69,10 +69,10 @@ pub fn run(arguments: &Render) -> Outcome {
 /// The plugin configuration as JSON, since that is what Envoy takes; manifests as YAML.
 fn print(rendered: &[Value], output: Target) {
     if output == Target::PluginConfig {
-        return rendered.iter().for_each(|value| anstream::println!("{value:#}"));
+        return rendered.iter().for_each(|value| line!("{value:#}"));
     }
     for (index, value) in rendered.iter().enumerate() {
-        anstream::print!("{}{}", if index > 0 { "---\n" } else { "" }, emit::document(value));
+        print!("{}{}", if index > 0 { "---\n" } else { "" }, emit::document(value));
     }
 }
 

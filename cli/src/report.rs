@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
@@ -96,6 +97,17 @@ impl fmt::Display for Finding {
     }
 }
 
+/// Writes to standard output. Whoever stops reading has seen enough.
+pub fn write(text: fmt::Arguments<'_>) {
+    let mut out = anstream::stdout().lock();
+    if out.write_fmt(text).and_then(|()| out.flush()).is_err() {
+        std::process::exit(UNREAD);
+    }
+}
+
+/// What a shell has of a command whose output nobody reads: 128 and SIGPIPE.
+const UNREAD: i32 = 141;
+
 /// A document's own words must not make lines of their own, or colours.
 pub fn printable(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
@@ -117,16 +129,16 @@ pub fn print(findings: &mut [Finding], format: Format, summary: &str) {
     findings.sort_by(|a, b| (&a.mark, &a.path, &a.message).cmp(&(&b.mark, &b.path, &b.message)));
     match format {
         Format::Text => {
-            findings.iter().for_each(|finding| anstream::println!("{finding}"));
-            anstream::println!("{}", counted(findings, summary));
+            findings.iter().for_each(|finding| line!("{finding}"));
+            line!("{}", counted(findings, summary));
         }
         Format::Json => {
             let all: Vec<Value> = findings.iter().map(Finding::json).collect();
             let count = |level| findings.iter().filter(|finding| finding.level == level).count();
             let json = json!({ "errors": count(Level::Error), "warnings": count(Level::Warning), "findings": all });
-            anstream::println!("{json:#}");
+            line!("{json:#}");
         }
-        Format::Sarif => anstream::println!("{:#}", sarif(findings)),
+        Format::Sarif => line!("{:#}", sarif(findings)),
     }
 }
 

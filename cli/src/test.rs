@@ -46,7 +46,7 @@ pub fn run(arguments: &Test) -> Outcome {
     }
     match output {
         TestFormat::Text => print(&ran, *explain),
-        TestFormat::Junit => anstream::print!("{}", junit::report(&ran)),
+        TestFormat::Junit => print!("{}", junit::report(&ran)),
     }
     if *coverage {
         covered.print(*output);
@@ -147,16 +147,16 @@ fn print(ran: &[Ran], explain: bool) {
     for Ran { place, id, steps, failure, .. } in ran {
         let verdict = if failure.is_some() { word(bad, "FAILED") } else { word(good, "ok") };
         let place = if failure.is_some() { format!("{place}: ") } else { String::new() };
-        anstream::println!("{verdict} {place}{}", printable(id));
+        line!("{verdict} {place}{}", printable(id));
         if explain {
-            steps.iter().for_each(|line| anstream::println!("    {}", printable(line)));
+            steps.iter().for_each(|line| line!("    {}", printable(line)));
         }
         for line in failure.iter().flat_map(|failure| failure.lines()) {
-            anstream::println!("    {}", printable(line));
+            line!("    {}", printable(line));
         }
     }
     let failed = ran.iter().filter(|case| case.failure.is_some()).count();
-    anstream::println!("{} passed, {failed} failed", ran.len() - failed);
+    line!("{} passed, {failed} failed", ran.len() - failed);
 }
 
 /// Counts in the plural.

@@ -3,7 +3,7 @@
 //! A block marked `yaml` is a whole configuration, or a list of cases of the corpus; `yaml fragment` is a part of something.
 //! The lines that a block marked `diff` adds are in the file that it names.
 //! A command of a block marked `console` (after `$`) is run if `ENVOY` is set and it is not in `not-run.yaml`; what follows it
-//! is its output; without any it need only succeed.
+//! is its output; without any it need only succeed. One that begins with `sidegate` is run if the command line is built.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -40,7 +40,11 @@ fn trials(document: &str, Block { line, info, text }: Block, not_run: &BTreeMap<
         "console" => commands(&text)
             .into_iter()
             .map(|(command, output)| {
-                let skipped = not_run.contains_key(&command) || std::env::var_os("ENVOY").is_none();
+                let can_run = match command.starts_with("sidegate ") {
+                    true => programs().join("sidegate").is_file(),
+                    false => std::env::var_os("ENVOY").is_some(),
+                };
+                let skipped = not_run.contains_key(&command) || !can_run;
                 let test = format!("{document}:{line}: {command}");
                 Trial::test(test, move || run(&command, &output).map_err(Failed::from)).with_ignored_flag(skipped)
             })
@@ -84,13 +88,20 @@ fn commands(text: &str) -> Vec<(String, String)> {
 }
 
 fn run(command: &str, expected: &str) -> Result<(), String> {
-    let output = Command::new("bash").args(["-euc", command]).current_dir(root()).output();
+    let path = format!("{}:{}", programs().display(), std::env::var("PATH").unwrap_or_default());
+    let output = Command::new("bash").args(["-euc", command]).env("PATH", path).current_dir(root()).output();
     let output = output.map_err(|error| error.to_string())?;
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     match output.status.success() && (expected.is_empty() || stdout == expected) {
         true => Ok(()),
         false => Err(format!("{}\nexpected\n{expected}\ngot\n{stdout}\n{stderr}", output.status)),
     }
+}
+
+/// Where cargo puts programs: above the folder of this test.
+fn programs() -> PathBuf {
+    let test = std::env::current_exe().unwrap_or_default();
+    test.ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default()
 }
 
 fn blocks(text: &str) -> Vec<Block> {

@@ -28,7 +28,7 @@ pub fn explain(subject: &Subject, host: &str, arguments: &Explain) -> crate::Out
     let decided = decide(subject, host, now, arguments)?;
     match arguments.output {
         ExplainFormat::Text => text(subject, host, arguments, &decided),
-        ExplainFormat::Json => anstream::println!("{:#}", to_json(subject, &decided)),
+        ExplainFormat::Json => line!("{:#}", to_json(subject, &decided)),
     }
     Ok(!matches!(decided.came.decision, Decision::Denied { .. }))
 }
@@ -83,30 +83,30 @@ fn request(host: &str, arguments: &Explain) -> Result<Value, String> {
 fn text(subject: &Subject, host: &str, arguments: &Explain, Decided { came, calls }: &Decided) {
     let method = arguments.method.as_deref().unwrap_or("GET");
     let path = without_query(arguments.path.as_deref().unwrap_or("/"));
-    anstream::println!("{}: {}", printable(&format!("{method} {host}{path}")), decision(came));
+    line!("{}: {}", printable(&format!("{method} {host}{path}")), decision(came));
     if let Some(id) = &came.auth_config {
-        anstream::println!("AuthConfig {id} ({})", subject.place(id, ""));
+        line!("AuthConfig {id} ({})", subject.place(id, ""));
     }
     for (index, step) in came.steps.iter().enumerate() {
         let place = place(subject, came, step).map(|place| format!(" ({place})")).unwrap_or_default();
-        anstream::println!("  {}. {}{place}", index + 1, printable(&step.to_string()));
+        line!("  {}. {}{place}", index + 1, printable(&step.to_string()));
     }
     for (service, Received { method, path, .. }) in calls {
-        anstream::println!("asked {}", printable(&format!("{service}: {method} {}", without_query(path))));
+        line!("asked {}", printable(&format!("{service}: {method} {}", without_query(path))));
     }
     if let Some(step) = first_failed(came) {
         let detail = step.detail.as_deref().unwrap_or("no reason given");
-        anstream::println!("first that failed: {} {}: {}", step.stage, printable(&step.name), printable(detail));
+        line!("first that failed: {} {}: {}", step.stage, printable(&step.name), printable(detail));
     }
     match &came.decision {
         Decision::Allowed { headers, .. } => {
             let set: Vec<&str> = headers_set(subject, came, headers);
             if !set.is_empty() {
-                anstream::println!("set for the upstream: {}", set.join(", "));
+                line!("set for the upstream: {}", set.join(", "));
             }
         }
         Decision::Denied { headers, .. } | Decision::Served { headers, .. } => {
-            headers.iter().for_each(|(name, value)| anstream::println!("answered {name}: {}", printable(value)));
+            headers.iter().for_each(|(name, value)| line!("answered {name}: {}", printable(value)));
         }
     }
 }

@@ -36,7 +36,7 @@ pub fn explain<'a>(
         ExplainFormat::Text => text(subject, host, &documents),
         ExplainFormat::Json => {
             let policies: Vec<Value> = documents.iter().map(|document| to_json(subject, document)).collect();
-            anstream::println!("{:#}", json!({ "host": host, "policies": policies }));
+            line!("{:#}", json!({ "host": host, "policies": policies }));
         }
     }
     !documents.is_empty()
@@ -44,27 +44,27 @@ pub fn explain<'a>(
 
 fn text(subject: &Subject, host: Option<&str>, documents: &[&AuthConfig]) {
     if let (Some(host), []) = (host, documents) {
-        anstream::println!("no AuthConfig has the host `{}`: every request for it is denied with 404", printable(host));
+        line!("no AuthConfig has the host `{}`: every request for it is denied with 404", printable(host));
     }
     for document in documents {
         let id = id_of(document);
         let hosts = document.spec.hosts.join(", ");
-        anstream::println!("AuthConfig {id} ({})", subject.place(&id, ""));
-        anstream::println!("  hosts: {}", printable(&hosts));
+        line!("AuthConfig {id} ({})", subject.place(&id, ""));
+        line!("  hosts: {}", printable(&hosts));
         for condition in document.spec.when.iter().map(in_words) {
-            anstream::println!("  only when {}", printable(&condition));
+            line!("  only when {}", printable(&condition));
         }
         let mut stage = "";
         for step in steps(document) {
             if step.stage != stage {
                 stage = step.stage;
-                anstream::println!("  {}", heading(stage));
+                line!("  {}", heading(stage));
             }
             let place = subject.place(&id, &step.path);
             let priority = if step.priority == 0 { String::new() } else { format!(", priority {}", step.priority) };
-            anstream::println!("    {}: {}{priority} ({place})", printable(&step.name), printable(&step.method));
-            step.when.iter().for_each(|condition| anstream::println!("      when {}", printable(condition)));
-            step.demands.iter().for_each(|demand| anstream::println!("      demands {}", printable(demand)));
+            line!("    {}: {}{priority} ({place})", printable(&step.name), printable(&step.method));
+            step.when.iter().for_each(|condition| line!("      when {}", printable(condition)));
+            step.demands.iter().for_each(|demand| line!("      demands {}", printable(demand)));
         }
     }
 }

@@ -82,7 +82,7 @@ impl Coverage {
         }
         lines.insert(0, format!("coverage: {} reached", of(reached, all, "rule")));
         match output {
-            TestFormat::Text => lines.iter().for_each(|line| anstream::println!("{line}")),
+            TestFormat::Text => lines.iter().for_each(|line| line!("{line}")),
             TestFormat::Junit => lines.iter().for_each(|line| anstream::eprintln!("{line}")),
         }
     }
@@ -115,7 +115,8 @@ fn rules(AuthConfig { spec, .. }: &AuthConfig) -> BTreeSet<Rule> {
 /// The documents of a case without what differs between cases that are about the same ones: the hosts of their services.
 fn normal(prepared: &Prepared) -> String {
     let configuration: serde_json::Value = serde_json::from_str(&prepared.configuration).unwrap_or_default();
-    prepared.services.keys().fold(configuration["resources"].to_string(), |text, authority| {
+    let numbered = prepared.services.iter().filter(|(_, service)| service.url.is_none());
+    numbered.fold(configuration["resources"].to_string(), |text, (authority, _)| {
         text.replace(authority, prepared.service_name(authority).unwrap_or_default())
     })
 }

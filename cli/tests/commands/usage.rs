@@ -43,3 +43,17 @@ fn what_makes_no_sense_is_code_2() {
         assert!(!ran.err.is_empty());
     }
 }
+
+#[test]
+fn whoever_stops_reading_has_seen_enough() {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_sidegate"))
+        .args(["completions", "bash"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_ne!(output.status.code(), Some(101));
+}
