@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::iter::successors;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use regorus::languages::rego::compiler::Compiler;
@@ -124,10 +125,37 @@ impl Compiled {
             .map_err(|error| mistake(&error.to_string()))
     }
 
+    /// A rule whose head has dots may be named, but not found in what stands before them: regorus takes the rules behind as
+    /// several definitions of one, or runs them where nobody counts.
+    fn check_whole(&self, program: &Program) -> Result<(), Mistake> {
+        let is_lookup =
+            |instruction: &Instruction| matches!(instruction, Instruction::VirtualDataDocumentLookup { .. });
+        if program.instructions.iter().any(is_lookup) {
+            return Err(nowhere("rules that are looked up in `data` are not in Sidegate".to_owned()));
+        }
+        let rules: BTreeSet<String> = self.policy.get_rules().keys().cloned().collect();
+        for rule in &program.rule_infos {
+            let inner = ['.', '['].into_iter().find_map(|next| {
+                let start = format!("{}{next}", rule.name);
+                rules
+                    .range::<str, _>((Bound::Included(start.as_str()), Bound::Unbounded))
+                    .next()
+                    .filter(|inner| inner.starts_with(&start))
+            });
+            if let Some(inner) = inner {
+                let [whole, inner] = [&rule.name, inner].map(|path| shown(path));
+                let why = "is one of its own: not in Sidegate";
+                return Err(nowhere(format!("the rule `{whole}` is used as a whole, but `{inner}` {why}")));
+            }
+        }
+        Ok(())
+    }
+
     /// A program that can be asked for the values of these rules.
     fn program(&self, paths: &[String], data: Value) -> Result<Policy, Mistake> {
         let mut entries: Vec<&str> = paths.iter().map(String::as_str).collect();
         let draft = self.bytecode(&entries)?;
+        self.check_whole(&draft)?;
         let ordered: Vec<&str> = in_order(&draft)?;
         let mut program = Arc::clone(&draft);
         if !calls_go_forward(&draft) {
@@ -205,8 +233,7 @@ fn in_order(program: &Program) -> Result<Vec<&str>, Mistake> {
     let back = |rule: &usize| *caller.get(*rule)?;
     let inside = successors(Some(first), back).nth(calls.len()).unwrap_or(first);
     let name = name(successors(Some(inside), back).take(calls.len()).min().unwrap_or(inside));
-    let name = name.strip_prefix(PACKAGE).map_or(name, |name| name.trim_start_matches('.'));
-    Err(nowhere(format!("the rule `{name}` needs itself")))
+    Err(nowhere(format!("the rule `{}` needs itself", shown(name))))
 }
 
 /// Whether each rule stands behind all that call it. Asked for one step at a time, regorus 0.14.1 does not go back: where it
@@ -237,6 +264,11 @@ fn bodies(program: &Program) -> Vec<Vec<(usize, usize)>> {
         }
     }
     bodies
+}
+
+/// A rule as the policy names it.
+fn shown(path: &str) -> &str {
+    path.strip_prefix(PACKAGE).map_or(path, |name| name.trim_start_matches('.'))
 }
 
 fn nowhere(what: String) -> Mistake {

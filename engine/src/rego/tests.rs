@@ -365,3 +365,24 @@ fn rules_that_several_need_are_found_from_each() {
     let blocked = "allow if not blocked\nlist := {\"jane\": true}\nblocked if list[input.who]";
     assert_eq!(allow(blocked, input), Ok(json!(false)));
 }
+
+/// What regorus would call undefined, or several values, and `not` of it true.
+#[test]
+fn rules_within_others_are_not_looked_up() {
+    let banned = "banned.mallory if input.a == 1\nbanned.john if false\n";
+    for text in ["allow if not banned[input.who]", "allow if banned", "allow if { some name; banned[name] }"] {
+        let found = mistakes(&format!("{banned}{text}"));
+        assert_eq!(
+            found,
+            ["the rule `banned` is used as a whole, but `banned.john` is one of its own: not in Sidegate"],
+            "{text}"
+        );
+    }
+    let one = format!("{banned}allow if banned.mallory");
+    let policy = Policy::compile(&one, RegoVersion::V1, Asked::Allow).unwrap();
+    assert_eq!(policy.allow(&from_json(&json!({"a": 1})), Timestamp::default()), Ok(Value::Bool(true)));
+    assert_eq!(
+        mistakes("a := 1\nallow if data.authorino[input.x].a"),
+        ["rules that are looked up in `data` are not in Sidegate"]
+    );
+}
