@@ -187,7 +187,7 @@ impl<'a> Play<'a> {
 }
 
 fn outcome(verdict: Verdict, headers: &Headers) -> Outcome {
-    let Verdict { decision, auth_config, steps } = verdict;
+    let Verdict { decision, auth_config, ruling: _, steps } = verdict;
     let decision = match decision {
         Decision::Allow(allowed) => {
             let removed = |name: &String| {

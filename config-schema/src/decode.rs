@@ -11,11 +11,13 @@ use crate::plugin_config::{Options, Settings, Upstream, Workload};
 use crate::problem::{Place, quote};
 use crate::reader::{Dialect, Finding, read};
 use crate::suggest::suggestion;
-use crate::{AuthConfig, Problem, ReferenceGrant, Secret};
+use crate::{
+    AuthConfig, AuthorizationPolicy, ClusterAuthorizationPolicy, Namespace, ObjectMeta, Problem, ReferenceGrant, Secret,
+};
 
 const FORMS: &str = "give one AuthConfig, a Kubernetes `List`, or a `PluginConfig` of `sidegate.dev/v1alpha1`, as JSON";
 
-const RESOURCES: &str = "must be `AuthConfig`, `Secret` or `ReferenceGrant` here";
+const RESOURCES: &str = "must be a single resource here, such as `AuthConfig` or `Secret`";
 
 /// Where `kubectl apply` keeps a copy of the document: of a Secret, with all its data.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -29,6 +31,12 @@ pub enum Document {
     Secret(Box<Secret>),
     /// A ReferenceGrant of Gateway API.
     ReferenceGrant(Box<ReferenceGrant>),
+    /// A policy over identity.
+    AuthorizationPolicy(Box<AuthorizationPolicy>),
+    /// A cluster-wide policy over identity.
+    ClusterAuthorizationPolicy(Box<ClusterAuthorizationPolicy>),
+    /// A Kubernetes Namespace.
+    Namespace(Box<Namespace>),
 }
 
 /// A whole configuration.
@@ -38,6 +46,8 @@ pub struct Documents {
     pub resources: Vec<Document>,
     /// Everything that is no resource.
     pub settings: Settings,
+    /// What is wrong with policies that were left out, as `options.eastWest.lenient` allows.
+    pub left_out: Vec<Problem>,
 }
 
 /// A configuration with problems.
@@ -87,14 +97,44 @@ enum Kind {
     AuthConfig(Dialect),
     Secret,
     ReferenceGrant,
+    AuthorizationPolicy,
+    ClusterAuthorizationPolicy,
+    Namespace,
     List { items: Option<Type> },
     PluginConfig,
+}
+
+impl Kind {
+    /// As problems name it; none for what is no resource.
+    const fn word(self) -> Option<&'static str> {
+        match self {
+            Self::AuthConfig(_) => Some("AuthConfig"),
+            Self::Secret => Some("Secret"),
+            Self::ReferenceGrant => Some("ReferenceGrant"),
+            Self::AuthorizationPolicy => Some("AuthorizationPolicy"),
+            Self::ClusterAuthorizationPolicy => Some("ClusterAuthorizationPolicy"),
+            Self::Namespace => Some("Namespace"),
+            Self::List { .. } | Self::PluginConfig => None,
+        }
+    }
+
+    const fn is_namespaced(self) -> bool {
+        !matches!(self, Self::ClusterAuthorizationPolicy | Self::Namespace)
+    }
+
+    /// Whether one that is not valid may be left out.
+    const fn is_policy(self) -> bool {
+        matches!(self, Self::AuthorizationPolicy | Self::ClusterAuthorizationPolicy)
+    }
 }
 
 /// `apiVersion` and `kind`.
 type Type = (&'static str, &'static str);
 
-const KINDS: [(Type, Kind); 10] = [
+/// The API group of GEP-3779.
+const GATEWAY_X: &str = "gateway.networking.x-k8s.io/v1alpha1";
+
+const KINDS: [(Type, Kind); 17] = [
     (("authorino.kuadrant.io/v1beta3", "AuthConfig"), Kind::AuthConfig(Dialect::Kubernetes)),
     (("authorino.kuadrant.io/v1beta2", "AuthConfig"), Kind::AuthConfig(Dialect::V1beta2)),
     (("v1", "Secret"), Kind::Secret),
@@ -110,6 +150,13 @@ const KINDS: [(Type, Kind); 10] = [
         ("authorino.kuadrant.io/v1beta2", "AuthConfigList"),
         Kind::List { items: Some(("authorino.kuadrant.io/v1beta2", "AuthConfig")) },
     ),
+    ((GATEWAY_X, "AuthorizationPolicy"), Kind::AuthorizationPolicy),
+    ((GATEWAY_X, "XAuthorizationPolicy"), Kind::AuthorizationPolicy),
+    ((GATEWAY_X, "AuthorizationPolicyList"), Kind::List { items: Some((GATEWAY_X, "AuthorizationPolicy")) }),
+    ((GATEWAY_X, "XAuthorizationPolicyList"), Kind::List { items: Some((GATEWAY_X, "XAuthorizationPolicy")) }),
+    (("sidegate.dev/v1alpha1", "ClusterAuthorizationPolicy"), Kind::ClusterAuthorizationPolicy),
+    (("v1", "Namespace"), Kind::Namespace),
+    (("v1", "NamespaceList"), Kind::List { items: Some(("v1", "Namespace")) }),
     (("sidegate.dev/v1alpha1", "PluginConfig"), Kind::PluginConfig),
 ];
 
@@ -148,7 +195,8 @@ impl Decoder {
             Ok(kind) => self.resource("configuration", &Place::Root, &node, kind),
             Err((path, message)) => self.problem("configuration", &Place::Member(&Place::Root, path), message),
         }
-        let any = self.documents.resources.iter().any(|document| matches!(document, Document::AuthConfig(_)));
+        let decides = |document: &Document| !matches!(document, Document::Secret(_) | Document::ReferenceGrant(_) | Document::Namespace(_));
+        let any = self.documents.resources.iter().any(decides) || self.documents.settings.options.east_west.is_some();
         if !any && self.problems.is_empty() {
             self.problem(
                 "configuration",
@@ -204,12 +252,8 @@ impl Decoder {
 
     fn item(&mut self, document: &str, place: &Place<'_>, node: &Node<'_>, found: Result<Kind, (&str, String)>) {
         match found {
-            Ok(kind @ (Kind::AuthConfig(_) | Kind::Secret | Kind::ReferenceGrant)) => {
-                self.resource(document, place, node, kind);
-            }
-            Ok(Kind::List { .. } | Kind::PluginConfig) => {
-                self.problem(document, &Place::Member(place, "kind"), RESOURCES);
-            }
+            Ok(kind) if kind.word().is_some() => self.resource(document, place, node, kind),
+            Ok(_) => self.problem(document, &Place::Member(place, "kind"), RESOURCES),
             Err(("", message)) => self.problem(document, place, message),
             Err((path, message)) => self.problem(document, &Place::Member(place, path), message),
         }
@@ -221,32 +265,20 @@ impl Decoder {
             Some(Node::String(text)) if !text.is_empty() => Some(text.as_ref()),
             _ => None,
         };
-        let word = match kind {
-            Kind::Secret => "Secret",
-            Kind::ReferenceGrant => "ReferenceGrant",
-            Kind::AuthConfig(_) | Kind::List { .. } | Kind::PluginConfig => "AuthConfig",
-        };
-        let namespace = metadata("namespace").unwrap_or("default");
-        let label = metadata("name").map(|name| format!("{word} {namespace}/{name}"));
-        let read = match kind {
-            Kind::AuthConfig(dialect) => read(node, dialect).map(|mut document: Box<AuthConfig>| {
-                namespace.clone_into(&mut document.metadata.namespace);
-                Document::AuthConfig(document)
-            }),
-            Kind::ReferenceGrant => read(node, Dialect::Kubernetes).map(|mut document: Box<ReferenceGrant>| {
-                namespace.clone_into(&mut document.metadata.namespace);
-                Document::ReferenceGrant(document)
-            }),
-            _ => read(node, Dialect::Kubernetes).map(|mut document: Box<Secret>| {
-                document.metadata.annotations.remove(LAST_APPLIED);
-                namespace.clone_into(&mut document.metadata.namespace);
-                Document::Secret(document)
-            }),
-        };
+        let word = kind.word().unwrap_or_default();
+        let namespace = if kind.is_namespaced() { metadata("namespace").unwrap_or("default") } else { "" };
+        let slash = if kind.is_namespaced() { "/" } else { "" };
+        let label = metadata("name").map(|name| format!("{word} {namespace}{slash}{name}"));
+        let read = document(node, kind, namespace);
         let prefix = place.to_string();
         let (document, prefix) = label.as_ref().map_or((container, prefix.as_str()), |label| (label, ""));
         match read {
             Ok(resource) => self.documents.resources.push(resource),
+            Err(findings) if kind.is_policy() && self.is_lenient() => {
+                let first = self.problems.len();
+                self.findings(document, prefix, findings);
+                self.documents.left_out.extend(self.problems.drain(first..));
+            }
             Err(findings) => self.findings(document, prefix, findings),
         }
         match &label {
@@ -260,6 +292,10 @@ impl Decoder {
         }
     }
 
+    fn is_lenient(&self) -> bool {
+        self.documents.settings.options.east_west.as_ref().is_some_and(|east_west| east_west.lenient)
+    }
+
     fn findings(&mut self, document: &str, prefix: &str, findings: Vec<Finding>) {
         for (path, message) in findings {
             let dot = if prefix.is_empty() || path.is_empty() { "" } else { "." };
@@ -267,6 +303,46 @@ impl Decoder {
             self.problems.push(Problem { document: document.to_owned(), path, message });
         }
     }
+}
+
+/// Reads a resource and puts it into its namespace.
+fn document(node: &Node<'_>, kind: Kind, namespace: &str) -> Result<Document, Vec<Finding>> {
+    fn at(metadata: &mut ObjectMeta, namespace: &str) {
+        namespace.clone_into(&mut metadata.namespace);
+        metadata.annotations.remove(LAST_APPLIED);
+    }
+    Ok(match kind {
+        Kind::AuthConfig(dialect) => {
+            let mut document: Box<AuthConfig> = read(node, dialect)?;
+            namespace.clone_into(&mut document.metadata.namespace);
+            Document::AuthConfig(document)
+        }
+        Kind::ReferenceGrant => {
+            let mut document: Box<ReferenceGrant> = read(node, Dialect::Kubernetes)?;
+            namespace.clone_into(&mut document.metadata.namespace);
+            Document::ReferenceGrant(document)
+        }
+        Kind::AuthorizationPolicy => {
+            let mut document: Box<AuthorizationPolicy> = read(node, Dialect::Nullable)?;
+            at(&mut document.metadata, namespace);
+            Document::AuthorizationPolicy(document)
+        }
+        Kind::ClusterAuthorizationPolicy => {
+            let mut document: Box<ClusterAuthorizationPolicy> = read(node, Dialect::Nullable)?;
+            at(&mut document.metadata, namespace);
+            Document::ClusterAuthorizationPolicy(document)
+        }
+        Kind::Namespace => {
+            let mut document: Box<Namespace> = read(node, Dialect::Nullable)?;
+            at(&mut document.metadata, namespace);
+            Document::Namespace(document)
+        }
+        Kind::Secret | Kind::List { .. } | Kind::PluginConfig => {
+            let mut document: Box<Secret> = read(node, Dialect::Kubernetes)?;
+            at(&mut document.metadata, namespace);
+            Document::Secret(document)
+        }
+    })
 }
 
 /// What a document is; `default` stands in for what the items of a typed list leave out.
@@ -288,7 +364,19 @@ fn identify(node: &Node<'_>, default: Option<Type>) -> Result<Kind, (&'static st
     let versions: Vec<_> =
         KINDS.iter().filter(|((_, known), _)| *known == kind).map(|((known, _), _)| *known).collect();
     if versions.is_empty() {
-        let known = ["AuthConfig", "Secret", "List", "AuthConfigList", "SecretList", "PluginConfig", "ReferenceGrant"];
+        let known = [
+            "AuthConfig",
+            "Secret",
+            "List",
+            "AuthConfigList",
+            "SecretList",
+            "PluginConfig",
+            "ReferenceGrant",
+            "AuthorizationPolicy",
+            "XAuthorizationPolicy",
+            "ClusterAuthorizationPolicy",
+            "Namespace",
+        ];
         return Err(("kind", format!("unknown kind {}{}", quote(kind), suggestion(kind, &known))));
     }
     let remedy = match api_version {

@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 mod auth_config;
+mod authorization_policy;
 mod decode;
+mod east_west;
 mod external;
 mod metadata;
 mod node;
@@ -19,7 +21,9 @@ mod suggest;
 mod take_over;
 
 pub use auth_config::*;
+pub use authorization_policy::*;
 pub use decode::{Broken, Document, Documents, decode};
+pub use east_west::*;
 pub use external::*;
 pub use metadata::ObjectMeta;
 pub use one_or_many::OneOrMany;

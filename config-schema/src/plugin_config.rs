@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::east_west::EastWestOptions;
+
 /// Everything but the resources of a `PluginConfig`; those are decoded one by one.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -11,7 +13,7 @@ pub struct Settings {
     /// Which Envoy cluster carries calls to which server.
     #[serde(default)]
     pub upstreams: Vec<Upstream>,
-    /// The workload that this proxy stands for. Not used yet; for east-west policies.
+    /// The workload that this proxy stands for, by which identity policies are selected. Default: what the proxy knows of itself.
     pub workload: Option<Workload>,
     /// Choices that hold for all documents.
     #[serde(default)]
@@ -39,7 +41,7 @@ pub struct Workload {
     pub labels: BTreeMap<String, String>,
     /// Kubernetes ServiceAccount.
     pub service_account: Option<String>,
-    /// SPIFFE trust domain.
+    /// SPIFFE trust domain. Default `cluster.local`.
     pub trust_domain: Option<String>,
 }
 
@@ -84,6 +86,8 @@ pub struct Options {
     pub wristband_discovery: Option<WristbandDiscovery>,
     /// How many verified tokens, and as many client certificates, each worker remembers. 0: none. Default 10000.
     pub token_cache_size: Option<usize>,
+    /// Choices for policies over identity.
+    pub east_west: Option<EastWestOptions>,
 }
 
 /// The Kubernetes API server.

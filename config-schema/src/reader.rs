@@ -32,6 +32,8 @@ pub enum Dialect {
     Kubernetes,
     /// As `Kubernetes`, and fields that came with `v1beta3` are too new.
     V1beta2,
+    /// As `Kubernetes`, and a field that is null is left out, as the API server does.
+    Nullable,
 }
 
 /// A problem's path within the document, and its message.
@@ -197,7 +199,8 @@ impl<'c> Cursor<'c> {
                     self.check_v1beta2_pattern(name, value);
                 }
             }
-            if !(self.lenient && *value == Node::Null) {
+            let nullable = self.lenient || self.reading.dialect == Dialect::Nullable;
+            if !(nullable && *value == Node::Null) {
                 fields.push((name, Some(value)));
             }
         }

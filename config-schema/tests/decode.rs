@@ -49,7 +49,7 @@ fn list(items: &Value) -> Value {
 fn auth_configs(documents: &Documents) -> Vec<&AuthConfig> {
     let found = documents.resources.iter().filter_map(|document| match document {
         Document::AuthConfig(found) => Some(&**found),
-        Document::Secret(_) | Document::ReferenceGrant(_) => None,
+        _ => None,
     });
     found.collect()
 }
@@ -57,7 +57,7 @@ fn auth_configs(documents: &Documents) -> Vec<&AuthConfig> {
 fn secrets(documents: &Documents) -> Vec<&Secret> {
     let found = documents.resources.iter().filter_map(|document| match document {
         Document::Secret(found) => Some(&**found),
-        Document::AuthConfig(_) | Document::ReferenceGrant(_) => None,
+        _ => None,
     });
     found.collect()
 }
@@ -264,7 +264,8 @@ mod documents {
         refused(
             &json!({"apiVersion": "v1", "kind": "ConfigMap"}),
             &["configuration: kind: unknown kind `ConfigMap`; known are `AuthConfig`, `Secret`, `List`, \
-               `AuthConfigList`, `SecretList`, `PluginConfig`, `ReferenceGrant`"],
+               `AuthConfigList`, `SecretList`, `PluginConfig`, `ReferenceGrant`, `AuthorizationPolicy`, `XAuthorizationPolicy`, \
+                 `ClusterAuthorizationPolicy`, `Namespace`"],
         );
         refused(
             &json!({"apiVersion": "authorino.kuadrant.io/v1beta1", "kind": "AuthConfig"}),
@@ -294,17 +295,18 @@ mod documents {
             &list(&json!([1, list(&json!([])), {"apiVersion": "v1", "kind": "Pod"}, {"kind": "Secret"}])),
             &[
                 "List: items[0]: must be an object, not a number",
-                "List: items[1].kind: must be `AuthConfig`, `Secret` or `ReferenceGrant` here",
+                "List: items[1].kind: must be a single resource here, such as `AuthConfig` or `Secret`",
                 "List: items[2].kind: unknown kind `Pod`; known are `AuthConfig`, `Secret`, `List`, `AuthConfigList`, \
-                 `SecretList`, `PluginConfig`, `ReferenceGrant`",
+                 `SecretList`, `PluginConfig`, `ReferenceGrant`, `AuthorizationPolicy`, `XAuthorizationPolicy`, \
+                 `ClusterAuthorizationPolicy`, `Namespace`",
                 &format!("List: items[3].apiVersion: is required but missing: {FORMS}"),
             ],
         );
         refused(
             &plugin_config(&json!([plugin_config(&json!([])), list(&json!([list(&json!([]))]))])),
             &[
-                "PluginConfig: resources[0].kind: must be `AuthConfig`, `Secret` or `ReferenceGrant` here",
-                "PluginConfig: resources[1].items[0].kind: must be `AuthConfig`, `Secret` or `ReferenceGrant` here",
+                "PluginConfig: resources[0].kind: must be a single resource here, such as `AuthConfig` or `Secret`",
+                "PluginConfig: resources[1].items[0].kind: must be a single resource here, such as `AuthConfig` or `Secret`",
             ],
         );
     }
@@ -362,7 +364,8 @@ mod documents {
             &json!({"apiVersion": "v1", "kind": format!("x\n{}", "y".repeat(100))}),
             &[&format!(
                 "configuration: kind: unknown kind `x\\n{}…`; known are `AuthConfig`, `Secret`, `List`, \
-                 `AuthConfigList`, `SecretList`, `PluginConfig`, `ReferenceGrant`",
+                 `AuthConfigList`, `SecretList`, `PluginConfig`, `ReferenceGrant`, `AuthorizationPolicy`, `XAuthorizationPolicy`, \
+                 `ClusterAuthorizationPolicy`, `Namespace`",
                 "y".repeat(58)
             )],
         );
@@ -644,5 +647,95 @@ mod settings {
                 "whenErrors.rule: unknown value `Enforce`; known are `Skip`, `Fail`",
             ],
         );
+    }
+}
+
+mod policies {
+    use super::*;
+
+    fn policy(name: &str, spec: &Value) -> Value {
+        json!({
+            "apiVersion": "gateway.networking.x-k8s.io/v1alpha1", "kind": "XAuthorizationPolicy",
+            "metadata": {"name": name, "namespace": "prod"}, "spec": spec, "status": {"ancestors": []},
+        })
+    }
+
+    fn open() -> Value {
+        json!({"targetRefs": [{"kind": "Pod", "selector": {}}], "action": "ALLOW", "enforcementLevel": "Network"})
+    }
+
+    fn with(field: &str, value: Value) -> Value {
+        let mut spec = open();
+        spec[field] = value;
+        spec
+    }
+
+    #[test]
+    fn what_is_left_out_is_not_what_is_empty() {
+        let rules = json!([{}, {"sources": null}, {"sources": []}, {"networkAttributes": {"ports": []}}, {"networkAttributes": {}}]);
+        let documents = accepted(&policy("a", &with("rules", rules)));
+        let [Document::AuthorizationPolicy(policy)] = &documents.resources[..] else { panic!("{documents:?}") };
+        let sources: Vec<_> = policy.spec.rules.iter().map(|rule| rule.sources.as_ref().map(Vec::len)).collect();
+        assert_eq!(sources, [None, None, Some(0), None, None]);
+        let ports = |index: usize| {
+            policy.spec.rules[index].network_attributes.as_ref().map(|it| it.ports.as_ref().map(Vec::len))
+        };
+        assert_eq!((ports(0), ports(3), ports(4)), (None, Some(Some(0)), Some(None)));
+    }
+
+    #[test]
+    fn what_no_policy_has_is_refused_by_its_path() {
+        let mut typo = open();
+        typo["targetRefs"][0]["selector"]["matchExpression"] = json!([]);
+        refused(
+            &policy("a", &typo),
+            &[
+                "AuthorizationPolicy prod/a: spec.targetRefs[0].selector.matchExpression: unknown field `matchExpression`; did you \
+               mean `matchExpressions`?",
+            ],
+        );
+        refused(
+            &policy("a", &with("rules", json!([{"sources": [{"type": "spiffe"}]}]))),
+            &[
+                "AuthorizationPolicy prod/a: spec.rules[0].sources[0].type: unknown value `spiffe`; did you mean `SPIFFE`?",
+            ],
+        );
+        refused(
+            &policy("a", &json!({"targetRefs": [], "rules": []})),
+            &[
+                "AuthorizationPolicy prod/a: spec.action: is required but missing",
+                "AuthorizationPolicy prod/a: spec.enforcementLevel: is required but missing",
+            ],
+        );
+        let twins = json!([policy("a", &open()), policy("a", &open())]);
+        refused(&plugin_config(&twins), &["AuthorizationPolicy prod/a: there is more than one of this name: keep one"]);
+    }
+
+    #[test]
+    fn policies_that_are_not_valid_are_left_out_if_the_operator_says_so() {
+        let mut configuration =
+            plugin_config(&json!([policy("good", &open()), policy("bad", &with("rule", json!([])))]));
+        refused(
+            &configuration,
+            &["AuthorizationPolicy prod/bad: spec.rule: unknown field `rule`; did you mean `rules`?"],
+        );
+        configuration["options"] = json!({"eastWest": {"lenient": true}});
+        let documents = accepted(&configuration);
+        assert_eq!((documents.resources.len(), documents.left_out.len()), (1, 1));
+    }
+
+    #[test]
+    fn cluster_policies_and_namespaces_have_no_namespace() {
+        let documents = accepted(&plugin_config(&json!([
+            {"apiVersion": "sidegate.dev/v1alpha1", "kind": "ClusterAuthorizationPolicy", "metadata": {"name": "a"},
+             "spec": {"tier": "Admin", "priority": 1, "rules": [{"action": "Pass"}]}},
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "prod", "labels": {"env": "prod"}},
+             "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}},
+        ])));
+        assert!(matches!(
+            &documents.resources[..],
+            [Document::ClusterAuthorizationPolicy(policy), Document::Namespace(namespace)]
+                if policy.metadata.namespace.is_empty() && namespace.metadata.labels["env"] == "prod"
+        ));
     }
 }

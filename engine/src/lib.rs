@@ -28,6 +28,7 @@ pub mod compile;
 mod compose;
 pub mod credentials;
 pub mod crypto;
+pub mod east_west;
 pub mod error;
 mod exec;
 pub mod expression;

@@ -20,6 +20,7 @@ use crate::compose::{Composed, Composition};
 #[cfg(feature = "wristband")]
 use crate::crypto::Signer;
 use crate::crypto::{RustCrypto, Verifier};
+use crate::east_west::{Chain, Mesh, Ruling, WorkloadPolicy};
 use crate::expression::condition::{self, Condition};
 use crate::grants::Grants;
 use crate::hosts::Hosts;
@@ -48,11 +49,15 @@ const TOKENS: usize = 10_000;
 #[derive(Debug)]
 pub struct Policy {
     hosts: Hosts<Rc<AuthConfig>>,
+    has_auth_configs: bool,
     owned_headers: OwnedHeaders,
     options: Options,
     upstreams: Rc<Upstreams>,
     remote_documents: RemoteDocuments,
     well_known: WellKnown,
+    mesh: Option<Mesh>,
+    workload: Option<WorkloadPolicy>,
+    chain: Chain,
     verifier: Box<dyn Verifier>,
     #[cfg(feature = "wristband")]
     signer: Box<dyn Signer>,
@@ -94,12 +99,20 @@ impl Policy {
     /// # Errors
     /// Every problem found; a configuration with problems is refused whole.
     pub fn compile(configuration: &[u8]) -> Result<Self, Vec<Problem>> {
+        Self::compile_for(Chain::Http, configuration)
+    }
+
+    /// Compiles what a plugin configuration says of HTTP requests, or of connections: these have no AuthConfigs.
+    ///
+    /// # Errors
+    /// Every problem found; a configuration with problems is refused whole.
+    pub fn compile_for(chain: Chain, configuration: &[u8]) -> Result<Self, Vec<Problem>> {
         // Documents that are whole are compiled even if others are not, so that one look finds all problems.
         let (documents, problems) = match config::decode(configuration) {
             Ok(documents) => (documents, Vec::new()),
             Err(Broken { problems, rest }) => (*rest, problems),
         };
-        let policy = Self::from_parts(documents, problems)?;
+        let policy = Self::from_parts(documents, problems, chain)?;
         policy.remote_documents.bind(configuration);
         Ok(policy)
     }
@@ -109,20 +122,33 @@ impl Policy {
     /// # Errors
     /// Every problem found.
     pub fn from_documents(documents: Documents) -> Result<Self, Vec<Problem>> {
-        Self::from_parts(documents, Vec::new())
+        Self::from_parts(documents, Vec::new(), Chain::Http)
     }
 
-    fn from_parts(documents: Documents, mut problems: Vec<Problem>) -> Result<Self, Vec<Problem>> {
-        let Documents { resources, settings } = documents;
+    fn from_parts(documents: Documents, mut problems: Vec<Problem>, chain: Chain) -> Result<Self, Vec<Problem>> {
+        let Documents { resources, settings, left_out } = documents;
         settings::check(&settings, &mut problems);
+        let mesh = Mesh::compile(&resources, &settings, left_out, &mut problems);
+        let own = mesh.as_ref().and_then(|mesh| Some((mesh, mesh.own_workload()?)));
+        let workload = own.and_then(|(mesh, workload)| match mesh.select(workload, chain) {
+            Ok(selected) => Some(selected),
+            Err(found) => {
+                problems.extend(found);
+                None
+            }
+        });
         let mut auth_configs = Vec::new();
         let mut secrets = Vec::new();
         let mut grants = Vec::new();
         for document in resources {
             match document {
-                Document::AuthConfig(document) => auth_configs.push(document),
+                Document::AuthConfig(document) if chain == Chain::Http => auth_configs.push(document),
                 Document::Secret(document) => secrets.push(*document),
                 Document::ReferenceGrant(document) => grants.push(*document),
+                Document::AuthConfig(_)
+                | Document::AuthorizationPolicy(_)
+                | Document::ClusterAuthorizationPolicy(_)
+                | Document::Namespace(_) => {}
             }
         }
         let resources = Resources::new(secrets, &mut problems).with_grants(Grants::new(grants));
@@ -149,11 +175,15 @@ impl Policy {
             let remembered = options.token_cache_size.unwrap_or(TOKENS);
             Ok(Self {
                 hosts: hosts.hosts,
+                has_auth_configs: !auth_configs.is_empty(),
                 owned_headers,
                 options,
                 upstreams: shared.upstreams,
                 remote_documents: shared.remote.build(),
                 well_known,
+                mesh,
+                workload,
+                chain,
                 verifier: Box::new(RustCrypto),
                 #[cfg(feature = "wristband")]
                 signer: Box::new(RustCrypto),
@@ -167,6 +197,60 @@ impl Policy {
             problems.retain(|problem| told.insert(problem.clone()));
             Err(problems)
         }
+    }
+
+    /// Selects the policies over identity that are about this workload, for a configuration that does not name it: `known` is what
+    /// the proxy knows of itself. Does nothing if they are selected already, or there are none.
+    ///
+    /// # Errors
+    /// It is not known which namespace it is of, or the policies ask for what is not to be had.
+    pub fn with_workload(self, known: &config::Workload) -> Result<Self, Vec<Problem>> {
+        let Some(mesh) = self.mesh.as_ref().filter(|_| self.workload.is_none()) else { return Ok(self) };
+        let workload = mesh.workload(known);
+        if workload.namespace.is_empty() {
+            return Err(vec![Problem {
+                document: "PluginConfig".to_owned(),
+                path: "workload.namespace".to_owned(),
+                message: "is needed to select the policies of this workload: Envoy's node metadata has no `NAMESPACE`"
+                    .to_owned(),
+            }]);
+        }
+        let selected = mesh.select(workload, self.chain)?;
+        Ok(Self { workload: Some(selected), ..self })
+    }
+
+    /// Whether policies over identity are still to be selected, by [`Policy::with_workload`]; until then everybody is kept out.
+    #[must_use]
+    pub const fn wants_workload(&self) -> bool {
+        self.mesh.is_some() && self.workload.is_none()
+    }
+
+    /// The policies over identity of all workloads; none if the configuration has none.
+    #[must_use]
+    pub const fn mesh(&self) -> Option<&Mesh> {
+        self.mesh.as_ref()
+    }
+
+    /// The policies over identity that are about this workload.
+    #[must_use]
+    pub const fn workload(&self) -> Option<&WorkloadPolicy> {
+        self.workload.as_ref()
+    }
+
+    /// What policies over identity say of a request; none if there are none.
+    #[must_use]
+    pub fn rule(&self, request: &Request) -> Option<Ruling> {
+        match (&self.workload, &self.mesh) {
+            (Some(workload), _) => Some(workload.judge(request)),
+            (None, Some(_)) => Some(Ruling::unselected()),
+            (None, None) => None,
+        }
+    }
+
+    /// Whether there is no AuthConfig, so that policies over identity decide alone.
+    #[must_use]
+    pub fn is_east_west_alone(&self) -> bool {
+        self.mesh.is_some() && !self.has_auth_configs
     }
 
     /// Has signatures checked by somebody else, such as the host.
@@ -200,12 +284,15 @@ impl Policy {
         self.owned_headers.sent(&request.headers)
     }
 
-    /// The attributes that must be read before an AuthConfig can be looked up.
+    /// The attributes that must be read of each request, whichever AuthConfig it is for.
     #[must_use]
     pub fn lookup_needs(&self) -> Needs {
         let mut needs = Needs::default();
         if self.options.host_override.is_some() {
             needs.add(Attribute::HostOverride);
+        }
+        if let Some(workload) = &self.workload {
+            needs.extend(workload.needs());
         }
         needs
     }

@@ -47,11 +47,19 @@ pub enum Attribute {
     HostOverride,
     /// The body, which the session asks for by [`crate::Question::Body`].
     Body,
+    /// `destination.port`, decimal.
+    DestinationPort,
+    /// `connection.uri_san_local_certificate`: the first URI SAN of our own certificate.
+    OwnUriSan,
+    /// The filter state that `options.eastWest.identity.filterState` names.
+    PeerPrincipal,
+    /// The filter state that `options.eastWest.peerAddress.filterState` names.
+    PeerAddress,
 }
 
 impl Attribute {
     /// All attributes, in the order of their bits in [`Needs`].
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::SourceAddress,
         Self::DestinationAddress,
         Self::Protocol,
@@ -65,6 +73,10 @@ impl Attribute {
         Self::Metadata,
         Self::HostOverride,
         Self::Body,
+        Self::DestinationPort,
+        Self::OwnUriSan,
+        Self::PeerPrincipal,
+        Self::PeerAddress,
     ];
 }
 

@@ -184,24 +184,31 @@ fn entries(secret: &config::Secret, problems: &mut Vec<Problem>) -> BTreeMap<Str
 
 /// Says what Kubernetes would refuse in a selector.
 pub fn check_selector(selector: &LabelSelector, compiler: &mut Compiler<'_>) {
+    for (index, field, message) in wrong_requirements(selector) {
+        let at = |compiler: &mut Compiler<'_>| compiler.at(field, |compiler| compiler.problem(message));
+        compiler.at("matchExpressions", |compiler| compiler.at(format!("[{index}]"), at));
+    }
+}
+
+/// What Kubernetes would refuse in `matchExpressions`: index, field and what is wrong there.
+#[must_use]
+pub fn wrong_requirements(selector: &LabelSelector) -> Vec<(usize, &'static str, &'static str)> {
+    let mut wrong = Vec::new();
     for (index, LabelSelectorRequirement { key, operator, values }) in selector.match_expressions.iter().enumerate() {
-        let mut problem = |field: &str, message: &str| {
-            let at = |compiler: &mut Compiler<'_>| compiler.at(field, |compiler| compiler.problem(message));
-            compiler.at("matchExpressions", |compiler| compiler.at(format!("[{index}]"), at));
-        };
         if key.is_empty() {
-            problem("key", "must not be empty");
+            wrong.push((index, "key", "must not be empty"));
         }
         match operator {
             LabelOperator::In | LabelOperator::NotIn if values.is_empty() => {
-                problem("values", "`In` and `NotIn` need at least one value");
+                wrong.push((index, "values", "`In` and `NotIn` need at least one value"));
             }
             LabelOperator::Exists | LabelOperator::DoesNotExist if !values.is_empty() => {
-                problem("values", "`Exists` and `DoesNotExist` have no values");
+                wrong.push((index, "values", "`Exists` and `DoesNotExist` have no values"));
             }
             _ => {}
         }
     }
+    wrong
 }
 
 /// Whether labels meet a selector (Kubernetes `meta/v1` `LabelSelector`); an empty one selects everything.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::authentication::Proof;
 use crate::call::{Call, CallError, CallId, HttpReply, HttpRequest, Question, Reply};
+use crate::east_west::Ruling;
 use crate::exec::{Calls, Task};
 use crate::policy::{AuthConfig, Policy};
 #[cfg(feature = "opa")]
@@ -210,6 +211,8 @@ struct State {
     overran: Cell<bool>,
     /// The AuthConfig whose callbacks are to be sent after the verdict.
     call_back: RefCell<Option<Rc<AuthConfig>>>,
+    /// What policies over identity said.
+    ruling: RefCell<Option<Rc<Ruling>>>,
 }
 
 impl Cx {
@@ -339,6 +342,16 @@ impl Cx {
     /// Leaves the callbacks of an AuthConfig to the time after the verdict.
     pub(crate) fn call_back_later(&self, policy: &Rc<AuthConfig>) {
         self.state.call_back.replace(Some(Rc::clone(policy)));
+    }
+
+    /// Notes what policies over identity said.
+    pub(crate) fn ruled(&self, ruling: &Rc<Ruling>) {
+        self.state.ruling.replace(Some(Rc::clone(ruling)));
+    }
+
+    /// What policies over identity said; none if there are none.
+    pub(crate) fn ruling(&self) -> Option<Rc<Ruling>> {
+        self.state.ruling.borrow().clone()
     }
 
     /// Notes what became of a step.

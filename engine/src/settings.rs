@@ -55,6 +55,8 @@ impl Checker<'_> {
             // See `well_known`.
             wristband_discovery: _,
             token_cache_size: _,
+            // See `east_west`.
+            east_west: _,
         } = options;
         if let Some(host_override) = host_override {
             self.host_override(host_override);

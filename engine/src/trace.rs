@@ -6,6 +6,8 @@ use std::rc::Rc;
 /// Part of the pipeline that a step belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
+    /// Policies over the identity of who calls.
+    EastWest,
     /// Choosing the AuthConfig, and its `when`.
     Selection,
     /// `authentication`.
@@ -23,6 +25,7 @@ pub enum Stage {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::EastWest => "east-west",
             Self::Selection => "selection",
             Self::Authentication => "authentication",
             Self::Metadata => "metadata",

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
+use crate::east_west::Ruling;
 use crate::trace::StepRecord;
 
 /// The outcome for one request.
@@ -13,6 +14,8 @@ pub struct Verdict {
     pub decision: Decision,
     /// The AuthConfig that decided, `namespace/name`; none if no host matched.
     pub auth_config: Option<Rc<str>>,
+    /// What policies over identity said first; none if the configuration has none.
+    pub ruling: Option<Rc<Ruling>>,
     /// How it came to this.
     pub steps: Vec<StepRecord>,
 }

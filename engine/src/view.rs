@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::request::{Needs, Request};
 use crate::time::Timestamp;
 
-mod metadata;
+pub mod metadata;
 mod target;
 mod tree;
 

@@ -118,8 +118,7 @@ impl Stream {
 
     fn decide(self: &Rc<Self>) {
         let Some(loaded) = self.plugin.loaded() else { return self.fail("no configuration is in force") };
-        let taken =
-            snapshot::take(&loaded.policy, &loaded.host_override).and_then(|request| Ok((request, host::now()?)));
+        let taken = snapshot::take(&loaded.policy, &loaded.paths).and_then(|request| Ok((request, host::now()?)));
         match taken {
             Ok((request, now)) => {
                 let (session, progress) = Session::start(Rc::clone(&loaded.policy), request, now);

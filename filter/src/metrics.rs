@@ -121,6 +121,7 @@ impl Metrics {
 
     fn failed(&self, stage: Stage) {
         self.count(match stage {
+            Stage::EastWest => "sidegate_failed_total.class.east_west",
             Stage::Selection => "sidegate_failed_total.class.selection",
             Stage::Authentication => "sidegate_failed_total.class.authentication",
             Stage::Metadata => "sidegate_failed_total.class.metadata",

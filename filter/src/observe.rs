@@ -74,17 +74,15 @@ const fn decision(status: DenialStatus) -> &'static str {
     }
 }
 
-/// What `%RESPONSE_CODE_DETAILS%` shows: `sidegate_permission_denied{default/api/admins-only}`.
+/// What `%RESPONSE_CODE_DETAILS%` shows: `sidegate_permission_denied{default/api/admins-only}`, or `…{prod/api#0}` of a policy over
+/// identity.
 #[must_use]
 pub fn details(auth_config: Option<&str>, reply: &LocalReply) -> String {
     let mut details = format!("sidegate_{}", decision(reply.status));
-    if let Some(auth_config) = auth_config {
+    let who: Vec<&str> = auth_config.into_iter().chain(reply.rule.as_deref()).collect();
+    if !who.is_empty() {
         details.push('{');
-        details.push_str(auth_config);
-        if let Some(rule) = &reply.rule {
-            details.push('/');
-            details.push_str(rule);
-        }
+        details.push_str(&who.join("/"));
         details.push('}');
     }
     details.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).collect()

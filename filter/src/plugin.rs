@@ -50,8 +50,8 @@ struct Tick {
 pub struct Loaded {
     /// The policy.
     pub policy: Rc<Policy>,
-    /// Path of the property that stands in for the request's host.
-    pub host_override: Vec<u8>,
+    /// Paths of the properties that the configuration names.
+    pub paths: snapshot::Paths,
 }
 
 impl Plugin {
@@ -159,8 +159,8 @@ impl Plugin {
         #[cfg(feature = "wristband")]
         let policy = policy.with_signer(Box::new(HostSigner::new(verifier.clone())));
         let policy = policy.with_verifier(Box::new(verifier));
-        let host_override = snapshot::host_override_path(&policy);
-        self.loaded.replace(Some(Rc::new(Loaded { policy: Rc::new(policy), host_override })));
+        let paths = snapshot::Paths::new(&policy);
+        self.loaded.replace(Some(Rc::new(Loaded { policy: Rc::new(policy), paths })));
         self.metrics.configured();
         self.start_documents();
         Ok(())

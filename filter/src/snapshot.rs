@@ -4,25 +4,48 @@ use sidegate_engine::{Attribute, Headers, Needs, Policy, Request};
 
 use crate::host::{self, HostError};
 
-/// The request's headers and the attributes that its AuthConfig reads; `host_override` is the path of
-/// [`Attribute::HostOverride`].
+/// Where Istio's waypoints have the identity of who calls.
+const PEER_PRINCIPAL: &str = "io.istio.peer_principal";
+
+/// The request's headers and the attributes that the policy reads of it.
 ///
 /// # Errors
 /// Envoy gave no headers, or an attribute that is there cannot be read.
-pub fn take(policy: &Policy, host_override: &[u8]) -> Result<Request, HostError> {
+pub fn take(policy: &Policy, paths: &Paths) -> Result<Request, HostError> {
     let headers = Headers::from_wire(host::request_headers()?).ok_or(HostError::Serialization)?;
     let mut request = Request { headers, ..Request::default() };
     let lookup = policy.lookup_needs();
-    read(lookup, Needs::default(), host_override, &mut request)?;
+    read(lookup, Needs::default(), paths, &mut request)?;
     if let Some(auth_config) = policy.auth_config_for(&request) {
-        read(auth_config.needs, lookup, host_override, &mut request)?;
+        read(auth_config.needs, lookup, paths, &mut request)?;
     }
     Ok(request)
 }
 
-/// The path of the property that stands in for the request's host.
-#[must_use]
-pub fn host_override_path(policy: &Policy) -> Vec<u8> {
+/// Paths of the properties that the configuration names.
+#[derive(Debug, Default)]
+pub struct Paths {
+    host_override: Vec<u8>,
+    peer_principal: Vec<u8>,
+    peer_address: Vec<u8>,
+}
+
+impl Paths {
+    /// Those of a policy.
+    #[must_use]
+    pub fn new(policy: &Policy) -> Self {
+        let filter_state = |key: &str| ["filter_state", key].join("\0").into_bytes();
+        let east_west = policy.options().east_west.clone().unwrap_or_default();
+        let peer_address = east_west.peer_address.and_then(|address| address.filter_state);
+        Self {
+            host_override: host_override(policy),
+            peer_principal: filter_state(east_west.identity.filter_state.as_deref().unwrap_or(PEER_PRINCIPAL)),
+            peer_address: peer_address.as_deref().map(filter_state).unwrap_or_default(),
+        }
+    }
+}
+
+fn host_override(policy: &Policy) -> Vec<u8> {
     let Some(source) = policy.host_override() else { return Vec::new() };
     let steps = match &source.route_metadata {
         Some(key) => vec![
@@ -37,10 +60,12 @@ pub fn host_override_path(policy: &Policy) -> Vec<u8> {
     steps.join("\0").into_bytes()
 }
 
-fn read(needs: Needs, known: Needs, host_override: &[u8], request: &mut Request) -> Result<(), HostError> {
+fn read(needs: Needs, known: Needs, paths: &Paths, request: &mut Request) -> Result<(), HostError> {
     for attribute in needs.without(Attribute::Body).iter().filter(|attribute| !known.has(*attribute)) {
         let value = match attribute {
-            Attribute::HostOverride => host::property(host_override),
+            Attribute::HostOverride => host::property(&paths.host_override),
+            Attribute::PeerPrincipal => host::property(&paths.peer_principal),
+            Attribute::PeerAddress => host::property(&paths.peer_address),
             _ => host::property(path(attribute)),
         };
         match value {
@@ -65,14 +90,16 @@ const fn path(attribute: Attribute) -> &'static [u8] {
         Attribute::PeerUriSan => b"connection\0uri_san_peer_certificate",
         Attribute::RequestedServerName => b"connection\0requested_server_name",
         Attribute::Metadata => b"metadata",
-        Attribute::HostOverride | Attribute::Body => b"",
+        Attribute::DestinationPort => b"destination\0port",
+        Attribute::OwnUriSan => b"connection\0uri_san_local_certificate",
+        Attribute::HostOverride | Attribute::Body | Attribute::PeerPrincipal | Attribute::PeerAddress => b"",
     }
 }
 
 /// Envoy gives numbers as 8 bytes, little-endian, and truth as one byte.
 fn to_text(attribute: Attribute, value: Vec<u8>) -> Vec<u8> {
     match (attribute, value.as_slice()) {
-        (Attribute::Size, bytes) => match bytes.try_into() {
+        (Attribute::Size | Attribute::DestinationPort, bytes) => match bytes.try_into() {
             Ok(bytes) => i64::from_le_bytes(bytes).to_string().into_bytes(),
             Err(_) => value,
         },

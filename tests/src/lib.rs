@@ -8,5 +8,6 @@ pub mod example;
 pub mod fixtures;
 pub mod servers;
 pub mod through_envoy;
+pub mod vectors;
 
 pub use sidegate_cases::{calls, case, native, outcome, prepare, problems, token};

@@ -18,7 +18,7 @@ mod signature;
 mod source;
 mod subject;
 #[cfg(test)]
-mod testing;
+pub mod testing;
 mod verification;
 mod xfcc;
 

@@ -1,0 +1,107 @@
+//! From what the proxy hands over of an HTTP request to facts.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use sidegate_config::{IdentitySource, PeerAddress};
+
+use super::block;
+use super::identity::{Identity, Peer};
+use super::index::{Facts, Http};
+use super::object::Dimension;
+use super::ruling::Ruling;
+use super::workload::WorkloadPolicy;
+use crate::request::{Attribute, Needs, Request};
+use crate::view::metadata;
+
+/// The filter that verifies tokens.
+const JWT_AUTHN: &str = "envoy.filters.http.jwt_authn";
+
+/// The header of trusted forwarders.
+const FORWARDED: &str = "x-forwarded-client-cert";
+
+impl WorkloadPolicy {
+    /// The attributes that must be read to decide about a request.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        let mut needs = Needs::default();
+        let identities = self.identities();
+        let forwarded = identities.forwarded();
+        let (from_certificate, from_filter_state): (&[_], &[_]) = (
+            &[Attribute::Mtls, Attribute::PeerCertificateValid, Attribute::PeerCertificate, Attribute::PeerUriSan],
+            &[Attribute::PeerPrincipal],
+        );
+        let identity = match identities.source() {
+            IdentitySource::Certificate => from_certificate,
+            IdentitySource::FilterState => from_filter_state,
+        };
+        identity.iter().for_each(|attribute| needs.add(*attribute));
+        let client = self.reads(Dimension::Client);
+        let peer = self.reads(Dimension::Peer).then_some(self.options().peer_address.as_ref()).flatten();
+        let filter_state = peer.is_some_and(|peer| peer.filter_state.is_some());
+        for (attribute, read) in [
+            (Attribute::Mtls, forwarded),
+            (Attribute::OwnUriSan, forwarded),
+            (Attribute::DestinationPort, true),
+            (Attribute::SourceAddress, client || (peer.is_some() && !filter_state)),
+            (Attribute::PeerAddress, filter_state),
+            (Attribute::Metadata, self.reads(Dimension::Jwt)),
+        ] {
+            if read {
+                needs.add(attribute);
+            }
+        }
+        needs
+    }
+
+    /// Decides whether an HTTP request is let in.
+    #[must_use]
+    pub fn judge(&self, request: &Request) -> Ruling {
+        let identity = self.identity(request);
+        let tokens = if self.reads(Dimension::Jwt) { self.tokens(request) } else { Vec::new() };
+        let address =
+            |attribute| request.attributes.text(attribute).and_then(|text: Cow<'_, str>| block::address(&text));
+        let port = request.attributes.text(Attribute::DestinationPort).and_then(|text| text.parse().ok());
+        self.decide(&Facts {
+            identity: &identity,
+            port,
+            peer: self.peer(&address),
+            client: address(Attribute::SourceAddress),
+            http: Some(Http { headers: &request.headers, tokens: &tokens }),
+        })
+    }
+
+    fn peer(&self, address: &impl Fn(Attribute) -> Option<IpAddr>) -> Option<IpAddr> {
+        match self.options().peer_address.as_ref()? {
+            PeerAddress { filter_state: Some(_), .. } => address(Attribute::PeerAddress),
+            PeerAddress { source_address: Some(true), .. } => address(Attribute::SourceAddress),
+            PeerAddress { .. } => None,
+        }
+    }
+
+    fn identity(&self, request: &Request) -> Identity {
+        let attributes = &request.attributes;
+        let forwarded = if self.identities().forwarded() { request.headers.joined(FORWARDED) } else { None };
+        self.identities().identify(&Peer {
+            mtls: attributes.is_true(Attribute::Mtls),
+            validated: attributes.bytes(Attribute::PeerCertificateValid).map(|valid| valid == b"true"),
+            certificate: attributes.bytes(Attribute::PeerCertificate),
+            first_uri_san: attributes.bytes(Attribute::PeerUriSan),
+            own_uri_san: attributes.bytes(Attribute::OwnUriSan),
+            filter_state: attributes.bytes(Attribute::PeerPrincipal),
+            forwarded: forwarded.as_deref(),
+        })
+    }
+
+    /// Payloads of tokens that Envoy has verified.
+    fn tokens(&self, request: &Request) -> Vec<serde_json::Value> {
+        let bytes = request.attributes.bytes(Attribute::Metadata).unwrap_or_default();
+        let Some(serde_json::Value::Object(mut payloads)) = metadata::namespace(bytes, JWT_AUTHN) else {
+            return Vec::new();
+        };
+        match &self.options().jwt_payload_keys {
+            Some(keys) => keys.iter().filter_map(|key| payloads.remove(key)).collect(),
+            None => payloads.remove("payload").into_iter().collect(),
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Who calls, from what the proxy says of the connection. Nobody is not the same as somebody who cannot be told.
+
+use std::fmt;
+
+use sidegate_config::{EastWestOptions, IdentitySource};
+
+use super::spiffe::SpiffeId;
+use super::xfcc::Forwarders;
+
+/// Who calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// Somebody without an identity: no TLS, no client certificate, none that Envoy has validated.
+    Absent,
+    /// Somebody who shows an identity that is not valid; why.
+    Invalid(&'static str),
+    /// A workload.
+    Known(SpiffeId),
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("no identity"),
+            Self::Invalid(reason) => write!(f, "an invalid identity ({reason})"),
+            Self::Known(id) => id.fmt(f),
+        }
+    }
+}
+
+/// What the proxy says of the peer of a connection. What it does not have is none.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Peer<'a> {
+    /// `connection.mtls`: a client certificate was shown.
+    pub mtls: bool,
+    /// `connection.peer_certificate_valid`: it was validated.
+    pub validated: Option<bool>,
+    /// `connection.peer_certificate`: percent-encoded PEM of the leaf.
+    pub certificate: Option<&'a [u8]>,
+    /// `connection.uri_san_peer_certificate`: the first of its URI SANs.
+    pub first_uri_san: Option<&'a [u8]>,
+    /// `connection.uri_san_local_certificate`: our own.
+    pub own_uri_san: Option<&'a [u8]>,
+    /// The filter state that has the identity.
+    pub filter_state: Option<&'a [u8]>,
+    /// `X-Forwarded-Client-Cert`, all lines joined by commas.
+    pub forwarded: Option<&'a [u8]>,
+}
+
+/// How it is told who calls.
+#[derive(Debug)]
+pub struct Identities {
+    source: IdentitySource,
+    assume_single_uri_san: bool,
+    assume_validated: bool,
+    forwarders: Forwarders,
+    #[cfg(feature = "x509")]
+    certificates: super::certificate::Certificates,
+}
+
+impl Identities {
+    /// Compiles; `problem` is told of each path of `options.eastWest` and what is wrong there.
+    pub fn compile(options: &EastWestOptions, problem: &mut dyn FnMut(String, String)) -> Self {
+        let mut trusted = Vec::new();
+        for (index, forwarder) in options.trusted_forwarders.iter().enumerate() {
+            match SpiffeId::parse(forwarder) {
+                Ok(id) => trusted.push(id),
+                Err(reason) => problem(format!("trustedForwarders[{index}]"), reason.to_owned()),
+            }
+        }
+        if options.xfcc_appended && trusted.is_empty() {
+            problem("xfccAppended".to_owned(), "goes with `trustedForwarders`".to_owned());
+        }
+        if options.identity.filter_state.is_some() && options.identity.source != IdentitySource::FilterState {
+            problem("identity.filterState".to_owned(), "goes with `source: FilterState`".to_owned());
+        }
+        #[cfg(not(feature = "x509"))]
+        if options.identity.source == IdentitySource::Certificate && !options.identity.assume_single_uri_san {
+            problem("identity.source".to_owned(), crate::compile::left_out("Certificate"));
+        }
+        let max_hops = options.max_hops.unwrap_or(1);
+        Self {
+            source: options.identity.source,
+            assume_single_uri_san: options.identity.assume_single_uri_san,
+            assume_validated: options.identity.assume_validated,
+            forwarders: Forwarders { trusted, max_hops, appended: options.xfcc_appended },
+            #[cfg(feature = "x509")]
+            certificates: super::certificate::Certificates::default(),
+        }
+    }
+
+    /// Whether the header of trusted forwarders has a say.
+    #[must_use]
+    pub fn forwarded(&self) -> bool {
+        !self.forwarders.trusted.is_empty()
+    }
+
+    /// Where identities are taken from.
+    #[must_use]
+    pub const fn source(&self) -> IdentitySource {
+        self.source
+    }
+
+    /// Who calls.
+    #[must_use]
+    pub fn identify(&self, peer: &Peer<'_>) -> Identity {
+        let id = match self.peer(peer) {
+            Ok(Some(id)) => id,
+            Ok(None) => return Identity::Absent,
+            Err(reason) => return Identity::Invalid(reason),
+        };
+        // Without mutual TLS nothing is known of who has written the header.
+        if !self.forwarded() || !peer.mtls {
+            return Identity::Known(id);
+        }
+        let own = peer.own_uri_san.and_then(|own| str::from_utf8(own).ok());
+        match self.forwarders.client(&id, own, peer.forwarded) {
+            Ok(Some(id)) => Identity::Known(id),
+            Ok(None) => Identity::Absent,
+            Err(reason) => Identity::Invalid(reason),
+        }
+    }
+
+    /// Who has opened the connection.
+    fn peer(&self, peer: &Peer<'_>) -> Result<Option<SpiffeId>, &'static str> {
+        if self.source == IdentitySource::FilterState {
+            // Envoy's formatter writes `-` for what is not there.
+            return match peer.filter_state {
+                None | Some([] | b"-") => Ok(None),
+                Some(text) => only(text).map(Some),
+            };
+        }
+        if !peer.mtls || peer.validated == Some(false) {
+            return Ok(None);
+        }
+        if peer.validated.is_none() && !self.assume_validated {
+            return Err("Envoy does not say whether the certificate was validated");
+        }
+        self.certificate(peer)
+    }
+
+    fn certificate(&self, peer: &Peer<'_>) -> Result<Option<SpiffeId>, &'static str> {
+        #[cfg(feature = "x509")]
+        if let Some(certificate) = peer.certificate.filter(|certificate| !certificate.is_empty()) {
+            return self.certificates.identity(certificate);
+        }
+        match peer.first_uri_san {
+            None | Some([]) => Ok(None),
+            Some(_) if !self.assume_single_uri_san => {
+                Err("Envoy does not show the certificate, so it may have more URI SANs")
+            }
+            Some(uri) => only(uri).map(Some),
+        }
+    }
+}
+
+/// The one SPIFFE ID that a text is. A comma, which is in none, stands between several.
+fn only(text: &[u8]) -> Result<SpiffeId, &'static str> {
+    SpiffeId::parse(str::from_utf8(text).map_err(|_| "the identity is no text")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sidegate_config::IdentityOptions;
+
+    const SLEEP: &str = "spiffe://cluster.local/ns/foo/sa/sleep";
+
+    fn identities(identity: IdentityOptions) -> Identities {
+        let options = EastWestOptions { identity, ..EastWestOptions::default() };
+        Identities::compile(&options, &mut |path, message| panic!("{path}: {message}"))
+    }
+
+    fn peer() -> Peer<'static> {
+        Peer { mtls: true, validated: Some(true), first_uri_san: Some(SLEEP.as_bytes()), ..Peer::default() }
+    }
+
+    fn known() -> Identity {
+        Identity::Known(SpiffeId::parse(SLEEP).unwrap())
+    }
+
+    #[test]
+    fn only_what_was_validated_is_an_identity() {
+        let identities = identities(IdentityOptions { assume_single_uri_san: true, ..IdentityOptions::default() });
+        assert_eq!(identities.identify(&peer()), known());
+        assert_eq!(identities.identify(&Peer { mtls: false, ..peer() }), Identity::Absent);
+        assert_eq!(identities.identify(&Peer { validated: Some(false), ..peer() }), Identity::Absent);
+        assert_eq!(identities.identify(&Peer { first_uri_san: None, ..peer() }), Identity::Absent);
+        let unsaid = identities.identify(&Peer { validated: None, ..peer() });
+        assert!(matches!(unsaid, Identity::Invalid(_)), "{unsaid}");
+        let web = identities.identify(&Peer { first_uri_san: Some(b"https://foo/sleep"), ..peer() });
+        assert!(matches!(web, Identity::Invalid(_)), "{web}");
+    }
+
+    #[test]
+    fn the_first_name_is_not_enough_and_a_validation_may_be_asserted() {
+        let unsure = identities(IdentityOptions::default()).identify(&peer());
+        assert!(matches!(unsure, Identity::Invalid(_)), "{unsure}");
+        let options =
+            IdentityOptions { assume_single_uri_san: true, assume_validated: true, ..IdentityOptions::default() };
+        assert_eq!(identities(options).identify(&Peer { validated: None, ..peer() }), known());
+    }
+
+    #[test]
+    fn filter_state_has_one_identity_or_none() {
+        let identities =
+            identities(IdentityOptions { source: IdentitySource::FilterState, ..IdentityOptions::default() });
+        let identify = |text: &[u8]| identities.identify(&Peer { filter_state: Some(text), ..Peer::default() });
+        assert_eq!(identify(SLEEP.as_bytes()), known());
+        assert_eq!(identities.identify(&peer()), Identity::Absent);
+        for nobody in [&b""[..], b"-"] {
+            assert_eq!(identify(nobody), Identity::Absent);
+        }
+        for text in [&b"spiffe://td/a,spiffe://td/b"[..], b"spiffe://td", b"\xff", b"spiffe://td/a "] {
+            assert!(matches!(identify(text), Identity::Invalid(_)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_header_counts_from_a_trusted_forwarder_over_mutual_tls() {
+        let options = EastWestOptions {
+            trusted_forwarders: vec![SLEEP.to_owned()],
+            identity: IdentityOptions { source: IdentitySource::FilterState, ..IdentityOptions::default() },
+            ..EastWestOptions::default()
+        };
+        let identities = Identities::compile(&options, &mut |path, message| panic!("{path}: {message}"));
+        let forwarding = Peer {
+            mtls: true,
+            filter_state: Some(SLEEP.as_bytes()),
+            forwarded: Some(b"URI=spiffe://td/client"),
+            ..Peer::default()
+        };
+        assert_eq!(identities.identify(&forwarding).to_string(), "spiffe://td/client");
+        assert_eq!(identities.identify(&Peer { mtls: false, ..forwarding }), known());
+        assert!(matches!(identities.identify(&Peer { forwarded: Some(b"x"), ..forwarding }), Identity::Invalid(_)));
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_options_is_named() {
+        let options = EastWestOptions {
+            trusted_forwarders: vec!["*".to_owned()],
+            xfcc_appended: true,
+            identity: IdentityOptions { filter_state: Some("x".to_owned()), ..IdentityOptions::default() },
+            ..EastWestOptions::default()
+        };
+        let mut paths = Vec::new();
+        Identities::compile(&options, &mut |path, _| paths.push(path));
+        assert_eq!(paths, ["trustedForwarders[0]", "xfccAppended", "identity.filterState"]);
+    }
+}

@@ -1,0 +1,365 @@
+//! From what is known of a connection or request to the values it has, among those that the rules compare with.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::ops::Range;
+use std::rc::Rc;
+
+use super::atom::{Atom, Numbers, Texts};
+use super::block::Blocks;
+use super::host;
+use super::identity::Identity;
+use super::object::{Dimension, Token, Value, Who};
+use super::path::Reading;
+use super::paths::Paths;
+use super::pattern::Pattern;
+use super::spiffe::SpiffeId;
+use crate::request::Headers;
+
+/// What is known of a connection or request.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// Who calls.
+    pub identity: &'a Identity,
+    /// The port of the workload that the connection goes to.
+    pub port: Option<u16>,
+    /// The address of who has opened the connection.
+    pub peer: Option<IpAddr>,
+    /// The address of the client, as the proxy trusts it.
+    pub client: Option<IpAddr>,
+    /// The request; none if there is a connection alone.
+    pub http: Option<Http<'a>>,
+}
+
+/// What is known of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Http<'a> {
+    /// All headers, the pseudo-headers among them.
+    pub headers: &'a Headers,
+    /// Payloads of verified tokens.
+    pub tokens: &'a [serde_json::Value],
+}
+
+/// All values that rules compare with.
+#[derive(Debug, Default)]
+pub struct Index {
+    numbers: Numbers,
+    reading: Reading,
+    who: WhoIndex,
+    peers: Blocks,
+    clients: Blocks,
+    blocks: HashMap<(Dimension, super::block::Block), Atom>,
+    ports: HashMap<u16, Atom>,
+    tokens: HashMap<Box<str>, Vec<(Rc<Token>, Atom)>>,
+    methods: Texts,
+    hosts: Texts,
+    paths: Paths,
+    headers: HashMap<Rc<str>, HeaderIndex>,
+    used: u16,
+}
+
+#[derive(Debug, Default)]
+struct WhoIndex {
+    /// The workload's own trust domain, and its aliases.
+    own: Vec<String>,
+    /// By trust domain; all of the own ones are the first of them.
+    domains: HashMap<Box<str>, Domain>,
+    namespaces: Texts,
+    trust_domains: Texts,
+    own_domain: Option<Atom>,
+    nobody: Option<Atom>,
+}
+
+#[derive(Debug, Default)]
+struct Domain {
+    exact: HashMap<Box<str>, Atom>,
+    below: HashMap<Box<str>, Atom>,
+}
+
+#[derive(Debug, Default)]
+struct HeaderIndex {
+    present: Option<Atom>,
+    values: Texts,
+}
+
+/// Of a value that the request has: in which of its views.
+pub type Views = u8;
+
+/// As it came.
+const RAW: Views = 1;
+/// The other view, or the whole of the value.
+const OTHER: Views = 2;
+/// In each.
+pub const ALL: Views = RAW | OTHER;
+
+/// The values that a request has.
+#[derive(Debug, Default)]
+pub struct Seen {
+    atoms: Vec<(Atom, Views)>,
+    spans: [Span; Dimension::ALL.len()],
+}
+
+#[derive(Debug, Clone)]
+enum Span {
+    Read(Range<usize>),
+    Unreadable,
+}
+
+impl Default for Span {
+    fn default() -> Self {
+        Self::Read(0..0)
+    }
+}
+
+impl Seen {
+    /// The values of a dimension, in order; none if it cannot be read.
+    #[must_use]
+    pub fn of(&self, dimension: Dimension) -> Option<&[(Atom, Views)]> {
+        match self.spans.get(dimension as usize)? {
+            Span::Read(range) => Some(self.atoms.get(range.clone()).unwrap_or_default()),
+            Span::Unreadable => None,
+        }
+    }
+
+    /// All values.
+    #[must_use]
+    pub fn all(&self) -> &[(Atom, Views)] {
+        &self.atoms
+    }
+}
+
+impl Index {
+    /// For a workload with these trust domains, its own first.
+    #[must_use]
+    pub fn new(own: Vec<String>, reading: Reading) -> Self {
+        Self { reading, who: WhoIndex { own, ..WhoIndex::default() }, ..Self::default() }
+    }
+
+    /// How many values there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.numbers.count()
+    }
+
+    /// Whether rules look at a dimension.
+    #[must_use]
+    pub const fn uses(&self, dimension: Dimension) -> bool {
+        self.used & (1 << dimension as u16) != 0
+    }
+
+    /// The number of a value; none if it is not valid.
+    pub fn atom(&mut self, dimension: Dimension, value: &Value) -> Option<Atom> {
+        self.used |= 1 << dimension as u16;
+        let numbers = &mut self.numbers;
+        Some(match value {
+            Value::Who(who) => self.who.atom(who, numbers),
+            Value::Block(block) => match self.blocks.get(&(dimension, *block)) {
+                Some(atom) => *atom,
+                None => {
+                    let atom = numbers.next();
+                    let of = if dimension == Dimension::Client { &mut self.clients } else { &mut self.peers };
+                    of.insert(*block, atom);
+                    self.blocks.insert((dimension, *block), atom);
+                    atom
+                }
+            },
+            Value::Port(port) => *self.ports.entry(*port).or_insert_with(|| numbers.next()),
+            Value::Token(token) => {
+                let atom = numbers.next();
+                self.tokens.entry(token.issuer.as_str().into()).or_default().push((Rc::clone(token), atom));
+                atom
+            }
+            Value::Text(pattern) => {
+                let of = if dimension == Dimension::Method { &mut self.methods } else { &mut self.hosts };
+                of.atom(pattern, numbers)
+            }
+            Value::Path(pattern) => self.paths.atom(pattern, numbers),
+            Value::Header(name, value) => {
+                let header = self.headers.entry(Rc::clone(name)).or_default();
+                match value {
+                    Some(pattern) => header.values.atom(pattern, numbers),
+                    None => *header.present.get_or_insert_with(|| numbers.next()),
+                }
+            }
+            Value::Invalid => return None,
+        })
+    }
+
+    /// The values that a request has.
+    #[must_use]
+    pub fn look(&self, facts: &Facts<'_>) -> Seen {
+        let mut seen = Seen { atoms: Vec::with_capacity(24), spans: Default::default() };
+        for dimension in Dimension::ALL.into_iter().filter(|dimension| self.uses(*dimension)) {
+            let start = seen.atoms.len();
+            let read = self.read(dimension, facts, &mut |atom, views| seen.atoms.push((atom, views)));
+            let span = match (read, seen.atoms.get_mut(start..)) {
+                (Some(()), Some(atoms)) => {
+                    atoms.sort_unstable();
+                    let end = merge(&mut seen.atoms, start);
+                    Span::Read(start..end)
+                }
+                _ => {
+                    seen.atoms.truncate(start);
+                    Span::Unreadable
+                }
+            };
+            if let Some(place) = seen.spans.get_mut(dimension as usize) {
+                *place = span;
+            }
+        }
+        seen
+    }
+
+    /// None: the dimension cannot be read.
+    fn read(&self, dimension: Dimension, facts: &Facts<'_>, found: &mut impl FnMut(Atom, Views)) -> Option<()> {
+        let Facts { identity, port, peer, client, http } = facts;
+        let mut whole = |atom| found(atom, ALL);
+        match dimension {
+            Dimension::Identity => self.who.find(identity, &mut whole)?,
+            Dimension::Peer => self.peers.find((*peer)?, whole),
+            Dimension::Client => self.clients.find((*client)?, whole),
+            Dimension::Port => self.ports.get(&(*port)?).copied().into_iter().for_each(whole),
+            Dimension::Jwt => {
+                for payload in (*http)?.tokens {
+                    let issuer = payload.get("iss").and_then(serde_json::Value::as_str).unwrap_or_default();
+                    let tokens = self.tokens.get(issuer).map(Vec::as_slice).unwrap_or_default();
+                    tokens.iter().filter(|(token, _)| token.fits(payload)).for_each(|(_, atom)| whole(*atom));
+                }
+            }
+            Dimension::Method => self.methods.find(only((*http)?.headers, ":method")?, whole),
+            Dimension::Host => {
+                self.hosts.find(&host::bare(only((*http)?.headers, ":authority")?)?, whole);
+            }
+            Dimension::Path => {
+                let headers = (*http)?.headers;
+                // What is asked of a proxy names no path here.
+                if only(headers, ":method") == Some("CONNECT") {
+                    return None;
+                }
+                let views = self.reading.views(only(headers, ":path")?.as_bytes())?;
+                let raw = if views.stripped.is_some() { RAW } else { ALL };
+                self.paths.find(&views.raw, &mut |atom| found(atom, raw));
+                if let Some(stripped) = &views.stripped {
+                    self.paths.find(stripped, &mut |atom| found(atom, OTHER));
+                }
+            }
+            Dimension::Header => self.read_headers((*http)?.headers, found),
+        }
+        Some(())
+    }
+
+    /// A value counts as a whole if its header is there once; else, and by items of a list, it is there in part.
+    fn read_headers(&self, headers: &Headers, found: &mut impl FnMut(Atom, Views)) {
+        for (name, value) in headers.iter() {
+            let Some(header) = str::from_utf8(name).ok().and_then(|name| self.headers.get(name)) else { continue };
+            header.present.into_iter().for_each(|atom| found(atom, ALL));
+            let once = headers.iter().filter(|(other, _)| *other == name).nth(1).is_none();
+            let text = String::from_utf8_lossy(value);
+            header.values.find(text.trim(), |atom| found(atom, if once { ALL } else { RAW }));
+            if text.contains(',') {
+                for item in text.split(',') {
+                    header.values.find(item.trim(), |atom| found(atom, RAW));
+                }
+            }
+        }
+    }
+}
+
+/// Joins equal neighbours from a place on; gives back the end.
+fn merge(atoms: &mut Vec<(Atom, Views)>, start: usize) -> usize {
+    let mut kept = start;
+    for at in start..atoms.len() {
+        let Some((atom, views)) = atoms.get(at).copied() else { break };
+        match kept.checked_sub(1).filter(|last| *last >= start).and_then(|last| atoms.get_mut(last)) {
+            Some((last, seen)) if *last == atom => *seen |= views,
+            _ => {
+                if let Some(place) = atoms.get_mut(kept) {
+                    *place = (atom, views);
+                }
+                kept = kept.saturating_add(1);
+            }
+        }
+    }
+    atoms.truncate(kept);
+    kept
+}
+
+/// The value of a header that must be there once.
+fn only<'h>(headers: &'h Headers, name: &str) -> Option<&'h str> {
+    let mut values = headers.iter().filter(|(key, _)| *key == name.as_bytes()).map(|(_, value)| value);
+    match (values.next(), values.next()) {
+        (Some(value), None) => str::from_utf8(value).ok(),
+        _ => None,
+    }
+}
+
+impl WhoIndex {
+    /// The name under which IDs of a trust domain are kept.
+    fn canonical<'a>(&'a self, domain: &'a str) -> &'a str {
+        if self.is_own(domain) { self.own.first().map_or(domain, String::as_str) } else { domain }
+    }
+
+    fn is_own(&self, domain: &str) -> bool {
+        self.own.iter().any(|own| own == domain)
+    }
+
+    fn domain(&mut self, name: &str) -> &mut Domain {
+        let name: Box<str> = self.canonical(name).into();
+        self.domains.entry(name).or_default()
+    }
+
+    fn atom(&mut self, who: &Who, numbers: &mut Numbers) -> Atom {
+        let number = |atoms: &mut HashMap<Box<str>, Atom>, path: &str, numbers: &mut Numbers| match atoms.get(path) {
+            Some(atom) => *atom,
+            None => {
+                let atom = numbers.next();
+                atoms.insert(path.into(), atom);
+                atom
+            }
+        };
+        match who {
+            Who::Exact(id) => number(&mut self.domain(id.trust_domain()).exact, id.path(), numbers),
+            Who::ServiceAccount(namespace, name) => {
+                let own = self.own.first().cloned().unwrap_or_default();
+                number(&mut self.domain(&own).exact, &format!("/ns/{namespace}/sa/{name}"), numbers)
+            }
+            Who::Below(domain, path) => number(&mut self.domain(domain).below, path, numbers),
+            Who::Namespace(pattern) => self.namespaces.atom(pattern, numbers),
+            Who::TrustDomain(Pattern::Exact(domain)) if self.is_own(domain) => {
+                *self.own_domain.get_or_insert_with(|| numbers.next())
+            }
+            Who::TrustDomain(pattern) => self.trust_domains.atom(pattern, numbers),
+            Who::Nobody => *self.nobody.get_or_insert_with(|| numbers.next()),
+        }
+    }
+
+    fn find(&self, identity: &Identity, found: &mut impl FnMut(Atom)) -> Option<()> {
+        let id: &SpiffeId = match identity {
+            Identity::Known(id) => id,
+            Identity::Absent => {
+                self.nobody.into_iter().for_each(found);
+                return Some(());
+            }
+            Identity::Invalid(_) => return None,
+        };
+        let (domain, path) = (id.trust_domain(), id.path());
+        let own = self.is_own(domain);
+        if let Some(ids) = self.domains.get(self.canonical(domain)) {
+            ids.exact.get(path).into_iter().for_each(|atom| found(*atom));
+            if !ids.below.is_empty() {
+                for (slash, text) in path.match_indices('/') {
+                    let before = path.get(..slash.saturating_add(text.len()));
+                    before.and_then(|before| ids.below.get(before)).into_iter().for_each(|atom| found(*atom));
+                }
+            }
+        }
+        if own {
+            self.own_domain.into_iter().for_each(&mut *found);
+            if let Some((namespace, _)) = id.service_account() {
+                self.namespaces.find(namespace, &mut *found);
+            }
+        }
+        self.trust_domains.find(domain, found);
+        Some(())
+    }
+}
