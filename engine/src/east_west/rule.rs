@@ -210,10 +210,14 @@ impl<'a> RuleReader<'a> {
             CidrAddress::Peer => Dimension::Peer,
             CidrAddress::Client => Dimension::Client,
         };
+        let before = self.problems.len();
         let read = |text: &String| Block::parse(text).map(Value::Block).map_err(|reason| format!("`{text}` {reason}"));
         let mut terms = vec![Term::new(dimension, self.values(&format!("{field}.blocks"), blocks, read))];
         if !except.is_empty() {
             terms.push(Term::not(dimension, self.values(&format!("{field}.except"), except, read)));
+        }
+        if self.problems.len() > before {
+            return vec![Term::new(dimension, vec![Value::Invalid])];
         }
         terms
     }
