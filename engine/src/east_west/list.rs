@@ -238,6 +238,11 @@ impl List {
         }
     }
 
+    /// How many arms have to be evaluated at most.
+    pub fn looks(&self, seen: &Seen) -> usize {
+        self.candidates(seen, Fit::Unreadable).iter().map(|arms| arms.len()).sum()
+    }
+
     /// The arms that may fit, as lists in order.
     fn candidates<'a>(&'a self, seen: &Seen, least: Fit) -> Vec<&'a [u32]> {
         let mut candidates = Vec::with_capacity(seen.all().len().saturating_add(2));

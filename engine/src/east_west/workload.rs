@@ -127,6 +127,15 @@ impl WorkloadPolicy {
         self.index.count()
     }
 
+    /// How many rules have to be looked at, at most, to decide about a caller; the others are ruled out by the indexes.
+    #[must_use]
+    pub fn looks(&self, facts: &Facts<'_>) -> usize {
+        let seen = self.index.look(facts);
+        let Lists { admin, deny, allow, audit, baseline } = &self.enforced;
+        let allow = allow.iter().flatten().map(|level| &level.list);
+        [admin, deny, audit, baseline].into_iter().chain(allow).map(|list| list.looks(&seen)).sum()
+    }
+
     fn decider(&self, place: &RuleRef, fit: Fit) -> Decider {
         let object = self.objects.get(place.object);
         let rule = object.and_then(|object| object.rules.get(place.rule));

@@ -84,12 +84,16 @@ impl Dice {
     }
 
     pub fn world(&mut self) -> World {
+        let (policies, cluster) = (self.below(7), self.below(5));
+        self.world_of(policies, cluster)
+    }
+
+    pub fn world_of(&mut self, policies: usize, cluster: usize) -> World {
         let labels = BTreeMap::from([("app".to_owned(), "api".to_owned())]);
         let namespace_labels = BTreeMap::from([
             ("env".to_owned(), "prod".to_owned()),
             ("kubernetes.io/metadata.name".to_owned(), "prod".to_owned()),
         ]);
-        let (policies, cluster) = (self.below(7), self.below(5));
         World {
             options: EastWestOptions {
                 lenient: true,
@@ -127,7 +131,7 @@ impl Dice {
 
     fn policy(&mut self, number: usize) -> AuthorizationPolicy {
         let enforcement_level = self.pick(&[EnforcementLevel::Network, EnforcementLevel::Application]);
-        let name = format!("{}{number}", self.pick(&['a', 'b', 'c']));
+        let name = format!("{}{number:03}", self.pick(&['a', 'b', 'c']));
         let namespace = if self.one_in(12) { "other" } else { "prod" }.to_owned();
         AuthorizationPolicy {
             api_version: String::new(),
@@ -157,7 +161,7 @@ impl Dice {
         ClusterAuthorizationPolicy {
             api_version: String::new(),
             kind: String::new(),
-            metadata: ObjectMeta { name: format!("c{number}"), ..ObjectMeta::default() },
+            metadata: ObjectMeta { name: format!("c{number:03}"), ..ObjectMeta::default() },
             spec: ClusterAuthorizationPolicySpec {
                 tier: self.pick(&[PolicyTier::Admin, PolicyTier::Baseline]),
                 priority: self.pick(&[0, 1, 2]),

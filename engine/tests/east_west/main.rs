@@ -2,6 +2,7 @@
 
 mod made;
 mod plain;
+mod scale;
 
 use sidegate_config::{Document, Documents, Settings};
 use sidegate_engine::Policy;
@@ -30,6 +31,20 @@ fn compiled(world: &World) -> Policy {
 
 fn said(ruling: &Ruling) -> String {
     format!("{} {}", if ruling.allowed { "ALLOW" } else { "DENY" }, ruling.reason)
+}
+
+#[test]
+fn many_policies_are_decided_in_their_order() {
+    for seed in 0..6 {
+        let mut dice = Dice::new(seed);
+        let world = dice.world_of(400, 100);
+        let policy = compiled(&world);
+        for number in 0..40 {
+            let call = dice.call();
+            let (facts, ruling) = (call.facts(), policy.workload().unwrap().decide(&call.facts()));
+            assert_eq!(said(&ruling), plain::decide(&world, &facts, false), "seed {seed}, call {number}: {call:?}");
+        }
+    }
 }
 
 #[test]
