@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::atom::Atom;
-use super::index::{ALL, Index, Seen};
+use super::index::{ALL, Facts, Index, Seen};
 use super::object::{Alternative, Dimension, Effect, Group, Rule, Term, Value};
 
 /// How far a rule fits a request.
@@ -276,6 +276,20 @@ fn next(lists: &mut Vec<&[u32]>) -> Option<u32> {
     }
     lists.retain(|list| !list.is_empty());
     Some(lowest)
+}
+
+/// How far each group of one rule fits by itself, in order.
+pub fn groups_fit(rule: &Rule, index: &mut Index, facts: &Facts<'_>) -> Vec<Fit> {
+    let compiled: Vec<Vec<Terms>> = (rule.groups.iter())
+        .map(|group| {
+            let terms = merged(group);
+            let compile = |terms: &Alternative| terms.iter().map(|term| CompiledTerm::compile(term, index)).collect();
+            terms.iter().map(compile).collect()
+        })
+        .collect();
+    let seen = index.look(facts);
+    let fit = |group: &Vec<Terms>| group.iter().map(|terms| all(terms, &seen)).max().unwrap_or(Fit::No);
+    compiled.iter().map(fit).collect()
 }
 
 /// The arms of a rule: one for each alternative of its longest group. None if one of its groups has none.

@@ -13,6 +13,7 @@ mod block;
 #[cfg(feature = "x509")]
 mod certificate;
 mod document;
+pub mod explain;
 pub mod host;
 mod http;
 mod identity;
@@ -148,6 +149,38 @@ impl Mesh {
             trust_domain: trust_domain.unwrap_or_else(|| TRUST_DOMAIN.to_owned()),
             service_account: own.service_account.or_else(|| known.service_account.clone()),
         }
+    }
+
+    /// The same with one policy more, in the place of one of its name.
+    ///
+    /// # Errors
+    /// It is no policy, or is not valid.
+    pub fn with(&self, document: &Document) -> Result<Self, Vec<Problem>> {
+        let options = EastWestOptions { lenient: false, ..self.settings.options.clone() };
+        let mut reader = document::Reader::new(options, Vec::new());
+        match document {
+            Document::AuthorizationPolicy(document) => reader.authorization_policy(document),
+            Document::ClusterAuthorizationPolicy(document) => reader.cluster_authorization_policy(document),
+            Document::AuthConfig(_) | Document::Secret(_) | Document::Namespace(_) => {}
+        }
+        let document::Reader { objects, problems, .. } = reader;
+        match objects.into_iter().next() {
+            Some(added) if problems.is_empty() => {
+                let mut mesh = self.without(&added.label()).unwrap_or_else(|| self.clone());
+                mesh.objects.push(Rc::new(added));
+                Ok(mesh)
+            }
+            _ if problems.is_empty() => Err(vec![problem("", "is no policy over identity")]),
+            _ => Err(problems),
+        }
+    }
+
+    /// The same without the policy of this label (`AuthorizationPolicy prod/api`); none if there is no such one.
+    #[must_use]
+    pub fn without(&self, label: &str) -> Option<Self> {
+        let mut mesh = self.clone();
+        mesh.objects.retain(|object| object.label() != label);
+        (mesh.objects.len() < self.objects.len()).then_some(mesh)
     }
 
     /// Compiles the policies that are about a workload.

@@ -54,11 +54,7 @@ impl WorkloadPolicy {
             objects.iter().filter(|object| object.target.selects(&workload).is_ok()).map(Rc::clone).collect();
         objects.sort_by(|a, b| order(a).cmp(&order(b)));
         let names: Vec<_> = objects.iter().map(|object| object.decider()).collect();
-        let EastWestOptions { trust_domain_aliases, escaped_slash, case_insensitive_paths, .. } = &settings.options;
-        let mut domains = vec![workload.trust_domain.clone()];
-        domains.extend(trust_domain_aliases.iter().cloned());
-        let reading = Reading { escaped_slash: *escaped_slash, case_insensitive: *case_insensitive_paths };
-        let mut index = Index::new(domains, reading);
+        let mut index = index(&settings.options, &workload);
         let enforced = Lists::compile(&objects, &names, |object| !object.audit, &mut index);
         let shadow =
             (objects.iter().any(|object| object.audit)).then(|| Lists::compile(&objects, &names, |_| true, &mut index));
@@ -150,6 +146,14 @@ impl WorkloadPolicy {
             unavailable: fit == Fit::Unreadable,
         }
     }
+}
+
+/// An empty index for a workload.
+pub fn index(options: &EastWestOptions, workload: &Workload) -> Index {
+    let EastWestOptions { trust_domain_aliases, escaped_slash, case_insensitive_paths, .. } = options;
+    let mut domains = vec![workload.trust_domain.clone()];
+    domains.extend(trust_domain_aliases.iter().cloned());
+    Index::new(domains, Reading { escaped_slash: *escaped_slash, case_insensitive: *case_insensitive_paths })
 }
 
 /// Tiers by priority and name, others by namespace and name.

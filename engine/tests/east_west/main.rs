@@ -1,5 +1,6 @@
 //! Policies over identity: what the indexes find is what a look at every rule finds.
 
+mod explain;
 mod made;
 mod plain;
 mod scale;

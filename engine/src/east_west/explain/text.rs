@@ -1,0 +1,134 @@
+//! Policies and terms in words.
+
+use std::collections::BTreeMap;
+
+use sidegate_config::{LabelOperator, LabelSelector};
+
+use super::Selected;
+use crate::east_west::object::{Alternative, Dimension, Effect, Group, Object, Place, Rule, Target, Term, Value, Who};
+
+/// A policy, and why it is about the workload that it is about.
+pub fn selected(object: &Object) -> Selected {
+    let (tier, effect) = match object.place {
+        Place::Tier(tier, priority) => (format!("{tier:?} {priority}"), "ordered rules".to_owned()),
+        Place::Deny => ("Namespace".to_owned(), "DENY".to_owned()),
+        Place::Allow(level) => ("Namespace".to_owned(), format!("ALLOW {level:?}")),
+        Place::Audit => ("Namespace".to_owned(), "AUDIT".to_owned()),
+    };
+    Selected {
+        tier,
+        policy: object.decider().to_string(),
+        effect,
+        mode: if object.audit { "Audit" } else { "Enforce" },
+        why: why(&object.target),
+    }
+}
+
+fn why(target: &Target) -> String {
+    let Target { namespace, namespaces, pods } = target;
+    let mut why = match namespace {
+        Some(namespace) => format!("namespace {namespace}"),
+        None if *namespaces == LabelSelector::default() => "all namespaces".to_owned(),
+        None => format!("namespaces with {}", selector(namespaces)),
+    };
+    why += &match selector(pods) {
+        all if all.is_empty() => ", all pods".to_owned(),
+        some => format!(", pods with {some}"),
+    };
+    why
+}
+
+fn selector(selector: &LabelSelector) -> String {
+    let equal = selector.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
+    let other = selector.match_expressions.iter().map(|requirement| {
+        let (key, values) = (&requirement.key, requirement.values.join(", "));
+        match requirement.operator {
+            LabelOperator::In => format!("{key} in ({values})"),
+            LabelOperator::NotIn => format!("{key} not in ({values})"),
+            LabelOperator::Exists => key.clone(),
+            LabelOperator::DoesNotExist => format!("no {key}"),
+        }
+    });
+    equal.chain(other).collect::<Vec<_>>().join(", ")
+}
+
+/// What a rule does, as policies write it.
+pub const fn effect(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Allow => "Allow",
+        Effect::Deny => "Deny",
+        Effect::Pass => "Pass",
+        Effect::Audit => "Audit",
+    }
+}
+
+/// What a rule fits, without its ports; `anybody` if it looks at nothing.
+pub fn callers(rule: &Rule) -> String {
+    let parts: Vec<_> = rule.groups.iter().filter(|group| !is_port(group)).map(group).collect();
+    if parts.is_empty() { "anybody".to_owned() } else { parts.join(" and ") }
+}
+
+/// Whether a group is about ports alone.
+pub fn is_port(group: &Group) -> bool {
+    !group.is_empty() && group.iter().flatten().all(|term| term.dimension == Dimension::Port)
+}
+
+/// A group, in words.
+pub fn group(group: &Group) -> String {
+    match group.as_slice() {
+        [] => "nobody".to_owned(),
+        [one] => alternative(one),
+        many => many.iter().map(alternative).collect::<Vec<_>>().join(" or "),
+    }
+}
+
+fn alternative(terms: &Alternative) -> String {
+    match terms.as_slice() {
+        [one] => term(one),
+        many => format!("({})", many.iter().map(term).collect::<Vec<_>>().join(" and ")),
+    }
+}
+
+fn term(term: &Term) -> String {
+    /// So many values are named.
+    const MOST: usize = 20;
+    let mut words: Vec<String> = term.values.iter().take(MOST).map(|it| value(term.dimension, it)).collect();
+    if let Some(more) = term.values.len().checked_sub(MOST).filter(|more| *more > 0) {
+        words.push(format!("{more} more"));
+    }
+    let not = if term.negated { "not " } else { "" };
+    match words.as_slice() {
+        [] => format!("{not}nothing"),
+        [one] => format!("{not}{one}"),
+        many => format!("{not}one of [{}]", many.join(", ")),
+    }
+}
+
+fn value(dimension: Dimension, value: &Value) -> String {
+    match value {
+        Value::Who(Who::Exact(id)) => id.to_string(),
+        Value::Who(Who::ServiceAccount(namespace, name)) => format!("{namespace}/{name}"),
+        Value::Who(Who::Below(domain, path)) => format!("spiffe://{domain}{path}*"),
+        Value::Who(Who::Namespace(pattern)) => format!("namespace {pattern}"),
+        Value::Who(Who::TrustDomain(pattern)) => format!("trust domain {pattern}"),
+        Value::Who(Who::Nobody) => "who has no identity".to_owned(),
+        Value::Block(block) => format!("{dimension} {block}"),
+        Value::Port(port) => format!("port {port}"),
+        Value::Token(token) => {
+            let mut text = format!("token of {}", token.issuer);
+            if let Some(subject) = &token.subject {
+                text += &format!(" for {subject}");
+            }
+            let claims: BTreeMap<_, _> = token.claims.iter().map(|(name, values)| (name, values.join("|"))).collect();
+            for (name, values) in claims {
+                text += &format!(" with {name}={values}");
+            }
+            text
+        }
+        Value::Text(pattern) => format!("{dimension} {pattern}"),
+        Value::Path(pattern) => format!("path {pattern}"),
+        Value::Header(name, Some(pattern)) => format!("header {name}: {pattern}"),
+        Value::Header(name, None) => format!("header {name}"),
+        Value::Invalid => format!("{dimension} that is not valid"),
+    }
+}

@@ -1,0 +1,158 @@
+//! What people are told is what is done.
+
+use serde_json::json;
+use sidegate_config::Document;
+use sidegate_engine::Policy;
+use sidegate_engine::east_west::explain::{Change, Question, explain, what_if};
+use sidegate_engine::east_west::{Chain, Facts, Identity, SpiffeId};
+
+use crate::made::Dice;
+
+const CONFIGURATION: &str = r##"{
+  "apiVersion": "sidegate.dev/v1alpha1", "kind": "PluginConfig",
+  "workload": {"namespace": "prod", "labels": {"app": "api"}},
+  "resources": [
+    {"apiVersion": "gateway.networking.x-k8s.io/v1alpha1", "kind": "XAuthorizationPolicy",
+     "metadata": {"name": "callers", "namespace": "prod"},
+     "spec": {"targetRefs": [{"kind": "Pod", "selector": {"matchLabels": {"app": "api"}}}], "action": "ALLOW",
+       "enforcementLevel": "Network", "rules": [
+         {"name": "sleep", "sources": [{"type": "ServiceAccount", "serviceAccount": {"namespace": "foo", "name": "sleep"}}],
+          "networkAttributes": {"ports": [8080]}},
+         {"sources": [{"type": "Namespace", "namespace": "monitoring"}], "networkAttributes": {"ports": [9090]}}]}},
+    {"apiVersion": "gateway.networking.x-k8s.io/v1alpha1", "kind": "XAuthorizationPolicy",
+     "metadata": {"name": "web", "namespace": "prod"},
+     "spec": {"targetRefs": [{"kind": "Pod", "selector": {"matchLabels": {"app": "web"}}}], "action": "ALLOW",
+       "enforcementLevel": "Network"}},
+    {"apiVersion": "gateway.networking.x-k8s.io/v1alpha1", "kind": "XAuthorizationPolicy",
+     "metadata": {"name": "elsewhere", "namespace": "other"},
+     "spec": {"targetRefs": [{"kind": "Pod", "selector": {}}], "action": "ALLOW", "enforcementLevel": "Network"}},
+    {"apiVersion": "sidegate.dev/v1alpha1", "kind": "ClusterAuthorizationPolicy", "metadata": {"name": "no-dev"},
+     "spec": {"tier": "Admin", "priority": 10, "rules": [{"action": "Deny", "sources": [{"type": "Namespace", "namespace": "dev"}]}]}}
+  ]
+}"##;
+
+fn facts(identity: &Identity) -> Facts<'_> {
+    Facts { identity, port: Some(8080), peer: None, client: None, http: None }
+}
+
+fn known(text: &str) -> Identity {
+    Identity::Known(SpiffeId::parse(text).unwrap())
+}
+
+#[test]
+fn a_workload_is_explained() {
+    let policy = Policy::compile(CONFIGURATION.as_bytes()).unwrap();
+    let identity = known("spiffe://cluster.local/ns/foo/sa/web");
+    let question = Question {
+        workload: policy.workload().unwrap().workload().clone(),
+        chain: Chain::Tcp,
+        port: None,
+        call: Some(facts(&identity)),
+    };
+    let explanation = explain(policy.mesh().unwrap(), &question).unwrap();
+    let expected = "\
+workload in namespace prod {app=api} of cluster.local
+policy Admin/no-dev: Admin 10, ordered rules, Enforce: all namespaces, all pods
+policy prod/callers: Namespace, ALLOW Network, Enforce: namespace prod, pods with app=api
+port 8080: closed (at level Network by prod/callers)
+port 8080: Deny namespace dev: Admin/no-dev#0
+port 8080: Allow foo/sleep: prod/callers#0[sleep]
+port 9090: closed (at level Network by prod/callers)
+port 9090: Deny namespace dev: Admin/no-dev#0
+port 9090: Allow namespace monitoring: prod/callers#1
+port other: closed (at level Network by prod/callers)
+port other: Deny namespace dev: Admin/no-dev#0
+not selected prod/web: the selector does not fit the labels of the workload
+look Admin: Admin/no-dev#0 Deny: no (namespace dev)
+look Namespace ALLOW Network: prod/callers#0[sleep] Allow: no (foo/sleep)
+look Namespace ALLOW Network: prod/callers#1 Allow: no (namespace monitoring)
+decision DENY by implicit(Network) (Namespace)
+";
+    assert_eq!(explanation.to_string(), expected);
+    let json = explanation.to_json();
+    assert_eq!(
+        json["ports"][0],
+        json!({
+            "port": "8080", "state": "closed", "why": "at level Network by prod/callers",
+            "rules": ["Deny namespace dev: Admin/no-dev#0", "Allow foo/sleep: prod/callers#0[sleep]"],
+        })
+    );
+    assert_eq!(json["decision"]["decider"], "implicit(Network)");
+    assert_eq!(json["trace"][1]["failing"], "foo/sleep");
+    assert_eq!(explain(policy.mesh().unwrap(), &question).unwrap(), explanation);
+}
+
+#[test]
+fn one_policy_more_or_less() {
+    let policy = Policy::compile(CONFIGURATION.as_bytes()).unwrap();
+    let identity = known("spiffe://cluster.local/ns/foo/sa/web");
+    let question = Question {
+        workload: policy.workload().unwrap().workload().clone(),
+        chain: Chain::Tcp,
+        port: Some(8080),
+        call: Some(facts(&identity)),
+    };
+    let mesh = policy.mesh().unwrap();
+    let removed = what_if(mesh, &Change::Remove("AuthorizationPolicy prod/callers".to_owned()), &question).unwrap();
+    assert_eq!(
+        removed.to_string(),
+        "\
+- policy prod/callers: Namespace, ALLOW Network, Enforce: namespace prod, pods with app=api
+- port 8080: closed (at level Network by prod/callers)
+- port 8080: Allow foo/sleep: prod/callers#0[sleep]
++ port 8080: open (the default)
+decision DENY by implicit(Network) -> ALLOW by default
+"
+    );
+    let nothing = what_if(mesh, &Change::Remove("AuthorizationPolicy other/elsewhere".to_owned()), &question).unwrap();
+    assert!(nothing.to_string().ends_with("nothing changes for this workload\n"), "{nothing}");
+    assert!(what_if(mesh, &Change::Remove("AuthorizationPolicy prod/none".to_owned()), &question).is_err());
+
+    let documents =
+        sidegate_config::decode(CONFIGURATION.replace("monitoring", "foo").replace("9090", "8080").as_bytes()).unwrap();
+    let wider = documents.resources.into_iter().next().unwrap();
+    assert!(matches!(&wider, Document::AuthorizationPolicy(policy) if policy.metadata.name == "callers"));
+    let added = what_if(mesh, &Change::Add(wider), &question).unwrap();
+    assert_eq!(
+        added.to_string(),
+        "\
++ port 8080: Allow namespace foo: prod/callers#1
+decision DENY by implicit(Network) -> ALLOW by prod/callers#1
+"
+    );
+}
+
+#[test]
+fn the_trace_ends_where_the_decision_comes_from() {
+    for seed in 0..300 {
+        let mut dice = Dice::new(seed);
+        let world = dice.world();
+        let policy = crate::compiled(&world);
+        for _ in 0..5 {
+            let call = dice.call();
+            let question = Question {
+                workload: policy.workload().unwrap().workload().clone(),
+                chain: Chain::Http,
+                port: None,
+                call: Some(call.facts()),
+            };
+            let explanation = explain(policy.mesh().unwrap(), &question).unwrap();
+            let decision = &explanation.to_json()["decision"];
+            let decider = decision["decider"].as_str().unwrap().trim_end_matches("(unavailable)").to_owned();
+            if decider == "identity-invalid" {
+                continue;
+            }
+            let taken: Vec<_> = explanation.looked_at().filter(|look| look.ends_with(", taken")).collect();
+            let effect = if decision["decision"] == "ALLOW" { "Allow" } else { "Deny" };
+            let says = |look: &String| {
+                look.contains(&format!(": {decider} {effect}")) || look.contains(&format!(": {decider} Pass"))
+            };
+            if decider.contains('#') {
+                assert!(taken.iter().any(says), "seed {seed}: {decider} in {taken:#?}");
+            } else {
+                let last = taken.last().is_none_or(|look| look.contains(" Pass") || look.contains("ALLOW Network"));
+                assert!(last, "seed {seed}: {decider} in {taken:#?}");
+            }
+        }
+    }
+}
