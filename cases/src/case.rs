@@ -158,6 +158,8 @@ pub struct Request {
     /// Attributes by their Envoy name that only the native runner can set, over its own.
     #[serde(default)]
     pub attributes: BTreeMap<String, String>,
+    /// Who has opened the connection, for policies over identity; over `certificate`. Native only.
+    pub peer: Option<Peer>,
     /// Seconds that pass before this request.
     #[serde(default)]
     pub after: u64,
@@ -198,6 +200,24 @@ fn label() -> String {
 
 fn now() -> String {
     "0".to_owned()
+}
+
+/// Who has opened a connection, as Envoy would show it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Peer {
+    /// The first URI SAN of a client certificate, and what the filter state of identities has. Default: there is none.
+    pub identity: Option<String>,
+    /// Whether Envoy has validated that certificate. Default true.
+    pub validated: Option<bool>,
+    /// The first URI SAN of our own certificate.
+    pub own: Option<String>,
+    /// The port of ours that it has connected to. Default 8000.
+    pub port: Option<u16>,
+    /// Its address.
+    pub address: Option<String>,
+    /// The address of the client as Envoy trusts it. Default: that of the peer.
+    pub client: Option<String>,
 }
 
 /// The header that names a request.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sidegate_engine::policy::AuthConfig;
 use sidegate_engine::{Attribute, Headers, Needs, Policy};
 
-use crate::case::{Case, ID, Request};
+use crate::case::{Case, ID, Peer, Request};
 use crate::fixtures;
 
 /// What the filter would take of the request: all headers, and those attributes that the policy reads.
@@ -50,6 +50,7 @@ fn attributes(case: &Case, request: &Request, policy: &Policy) -> Result<HashMap
     let mut all: HashMap<Attribute, Vec<u8>> = HashMap::from([
         (Attribute::SourceAddress, b"127.0.0.1:40000".to_vec()),
         (Attribute::DestinationAddress, b"127.0.0.1:8000".to_vec()),
+        (Attribute::DestinationPort, b"8000".to_vec()),
         (Attribute::Protocol, b"HTTP/1.1".to_vec()),
         (Attribute::Scheme, if case.envoy.tls.is_some() { b"https".to_vec() } else { b"http".to_vec() }),
         (Attribute::Size, request.body.as_ref().map_or(0, |body| body.bytes().len()).to_string().into_bytes()),
@@ -73,10 +74,35 @@ fn attributes(case: &Case, request: &Request, policy: &Policy) -> Result<HashMap
     }) {
         all.insert(Attribute::HostOverride, host.as_bytes().to_vec());
     }
+    if let Some(peer) = &request.peer {
+        connect(peer, &mut all);
+    }
     for (name, value) in &request.attributes {
         all.insert(attribute(name)?, value.clone().into_bytes());
     }
     Ok(all)
+}
+
+/// What Envoy would know of a peer.
+fn connect(peer: &Peer, all: &mut HashMap<Attribute, Vec<u8>>) {
+    let Peer { identity, validated, own, port, address, client } = peer.clone();
+    all.insert(Attribute::Mtls, identity.is_some().to_string().into_bytes());
+    if identity.is_some() {
+        all.insert(Attribute::PeerCertificateValid, validated.unwrap_or(true).to_string().into_bytes());
+    }
+    let client = client.or_else(|| address.clone());
+    for (attribute, value) in [
+        (Attribute::PeerUriSan, identity.clone()),
+        (Attribute::PeerPrincipal, identity),
+        (Attribute::OwnUriSan, own),
+        (Attribute::DestinationPort, port.map(|port| port.to_string())),
+        (Attribute::PeerAddress, address),
+        (Attribute::SourceAddress, client),
+    ] {
+        if let Some(value) = value {
+            all.insert(attribute, value.into_bytes());
+        }
+    }
 }
 
 fn attribute(name: &str) -> Result<Attribute, String> {
