@@ -46,6 +46,8 @@ impl HostError {
 pub enum Level {
     /// For those who look at single requests.
     Debug = 1,
+    /// For those who try something out.
+    Info = 2,
     /// Somebody should look at this some day.
     Warn = 3,
     /// Somebody must act.

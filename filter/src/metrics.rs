@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use sidegate_engine::east_west::{Reason, Ruling};
 use sidegate_engine::remote::Kind;
 use sidegate_engine::trace::{Outcome, Stage};
 use sidegate_engine::{Decision, Published, Served, StepRecord, Verdict, WellKnownDocument};
@@ -25,6 +26,8 @@ pub struct Metrics {
     single: RefCell<BTreeMap<&'static str, Rc<Counter>>>,
     auth_configs: RefCell<HashMap<Rc<str>, AuthConfigMetrics>>,
     served: RefCell<HashMap<Rc<Published>, Rc<Counter>>>,
+    /// By policy over identity, and whether it let somebody in.
+    deciders: RefCell<HashMap<(Rc<str>, bool), Rc<Counter>>>,
 }
 
 /// Counters of which Envoy does not know all; each once.
@@ -85,6 +88,9 @@ impl Metrics {
         for step in verdict.steps.iter().filter(|step| step.outcome == Outcome::Failed) {
             self.failed(step.stage);
         }
+        if let Some(ruling) = &verdict.ruling {
+            self.ruled(ruling);
+        }
         if let Decision::Serve(served) = &verdict.decision {
             return self.served(served);
         }
@@ -103,6 +109,28 @@ impl Metrics {
         let metrics = auth_configs.entry(Rc::clone(id)).or_default();
         metrics.decided(&self.untold, id, status, waited);
         metrics.ran(&self.untold, id, &verdict.steps);
+    }
+
+    /// Policies over identity have decided. Names are those of policies, and of what stands in for them.
+    fn ruled(&self, ruling: &Ruling) {
+        let policy: Rc<str> = match &ruling.reason {
+            Reason::Rule(decider) => Rc::clone(&decider.policy),
+            Reason::Implicit { .. } => "implicit".into(),
+            Reason::IdentityInvalid(_) => "identity-invalid".into(),
+            Reason::Default => "default".into(),
+            Reason::NoWorkload => "no-workload".into(),
+        };
+        let mut deciders = self.deciders.borrow_mut();
+        self.untold.add(deciders.entry((Rc::clone(&policy), ruling.allowed)).or_insert_with(|| {
+            let decision = if ruling.allowed { "allow" } else { "deny" };
+            let [tier, policy] = [ruling.reason.tier(), &policy].map(|part| utf8_percent_encode(part, LABEL));
+            Counter::new(format!("sidegate_east_west_total.tier.{tier}.policy.{policy}.decision.{decision}"))
+        }));
+        let Some(shadow) = &ruling.shadow else { return };
+        self.count(if shadow.allowed { "sidegate_east_west_shadow_allowed" } else { "sidegate_east_west_shadow_denied" });
+        if ruling.differs() {
+            self.count("sidegate_east_west_shadow_diff");
+        }
     }
 
     /// What came of callbacks.

@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use prost::Message;
 use serde_json::Value;
+use sidegate_engine::east_west::{Identity, Ruling};
 use sidegate_engine::trace::Outcome;
 use sidegate_engine::{Decision, DenialStatus, Headers, LocalReply, StepRecord, Verdict};
 
@@ -32,6 +33,22 @@ pub fn verdict(plugin: &Plugin, headers: &Headers, verdict: &Verdict, waited: Du
     }
     if host::logs(Level::Debug) {
         host::log(Level::Debug, &trace(headers, verdict));
+    }
+}
+
+/// Who decided by identity, about whom, and whether policies of mode `Audit` would have decided otherwise.
+fn ruling(headers: &Headers, ruling: &Ruling) {
+    ignore(host::set_property(b"sidegate.decider", ruling.reason.to_string().as_bytes()));
+    if let Identity::Known(id) = &ruling.identity {
+        ignore(host::set_property(b"sidegate.peer", id.as_str().as_bytes()));
+    }
+    if let Some(shadow) = ruling.shadow.as_ref().filter(|_| ruling.differs()) {
+        let decision = if shadow.allowed { "allow" } else { "deny" };
+        ignore(host::set_property(b"sidegate.shadow", format!("{decision} by {}", shadow.reason).as_bytes()));
+        if host::logs(Level::Info) {
+            let id = headers.text("x-request-id").unwrap_or_default();
+            host::log(Level::Info, &printable(&format!("request {id}: {ruling}")));
+        }
     }
 }
 
