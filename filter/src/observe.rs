@@ -23,6 +23,9 @@ const fn ignore(_: Result<(), HostError>) {}
 pub fn verdict(plugin: &Plugin, headers: &Headers, verdict: &Verdict, waited: Duration) {
     plugin.metrics.decided(verdict, waited);
     plugin.tell_soon();
+    if let Some(ruling) = &verdict.ruling {
+        self::ruling(headers, ruling);
+    }
     if let Some(auth_config) = &verdict.auth_config {
         ignore(host::set_property(b"sidegate.auth_config", auth_config.as_bytes()));
     }

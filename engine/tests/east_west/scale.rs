@@ -83,6 +83,11 @@ fn the_rarest_values_are_looked_for() {
         assert_eq!(call(&policy, fits.0, fits.1, fits.2), (true, 1));
         assert_eq!(call(&policy, misses.0, misses.1, misses.2), (false, 0));
     }
+    let grid = (0..900)
+        .map(|number| json!({"sources": [account(number / 30)], "networkAttributes": {"ports": [100 + number % 30]}}));
+    let grid = compile(vec![policy(0, &json!(grid.collect::<Vec<_>>()), "ALLOW")]);
+    assert_eq!(call(&grid, 29, 129, "/"), (true, 30));
+    assert_eq!(call(&grid, 29, 130, "/"), (false, 30));
     let policy = compile(vec![policy(0, &json!(pairs.collect::<Vec<_>>()), "DENY")]);
     // The address of the client is not known here, so a denial by it holds.
     assert_eq!(call(&policy, 5_007, 80, "/"), (false, 1));
