@@ -195,7 +195,7 @@ impl<'c> Cursor<'c> {
                 if is_newer(&self.place, name) {
                     self.reading.note(&place, NEWER);
                 }
-                if known.contains(&"operator") {
+                if known.contains(&"selector") && known.contains(&"operator") {
                     self.check_v1beta2_pattern(name, value);
                 }
             }
@@ -241,7 +241,8 @@ fn is_newer(parent: &Place<'_>, field: &str) -> bool {
         | "hmac"
         | "authenticationStrategy" => true,
         "namespace" => !matches!(parent, Place::Member(_, "resourceAttributes")),
-        "when" => matches!(parent, Place::Member(_, "unauthenticated" | "unauthorized")),
+        // Rules may have these names too.
+        "when" => matches!(parent, Place::Member(Place::Member(_, "response"), "unauthenticated" | "unauthorized")),
         "issuer" | "audiences" => matches!(parent, Place::Member(_, "jwt")),
         _ => false,
     }

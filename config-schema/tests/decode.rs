@@ -537,6 +537,23 @@ mod specs {
             )
         });
         refused(&document("v1beta2"), &problems.each_ref().map(String::as_str));
+
+        let mut old = auth_config(
+            "a",
+            &json!({
+                "hosts": ["a"],
+                "authentication": {
+                    "unauthorized": {"anonymous": {}, "when": [{"selector": "a", "operator": "eq", "value": "b"}]},
+                    "action": {"apiKey": {"selector": {"matchExpressions": [{"key": "k", "operator": "In", "values": ["v"]}]}}},
+                },
+                "authorization": {"namespace": {"kubernetesSubjectAccessReview": {
+                    "user": {"value": 1}, "resourceAttributes": {"namespace": {"value": "n"}},
+                }}},
+                "response": {"unauthorized": {"code": 418}, "success": {"headers": {"template": {"plain": {"value": [1]}}}}},
+            }),
+        );
+        old["apiVersion"] = json!("authorino.kuadrant.io/v1beta2");
+        accepted(&old);
     }
 }
 
