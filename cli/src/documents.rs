@@ -7,7 +7,7 @@ use crate::yaml::{self, Kind, Mark, Member, Node};
 /// Groups whose kinds are ours to judge; documents of others are left out.
 const GROUPS: [&str; 2] = ["authorino.kuadrant.io/", "sidegate.dev/"];
 /// Kinds that are ours to judge, whatever their group.
-const KINDS: [&str; 3] = ["AuthConfig", "Secret", "PluginConfig"];
+const KINDS: [&str; 4] = ["AuthConfig", "Secret", "ReferenceGrant", "PluginConfig"];
 
 /// All documents, as one `PluginConfig`.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ mod policy;
 mod script;
 
 use sidegate_cases::prepare;
-use sidegate_config::{AuthConfig, Documents};
+use sidegate_config::Documents;
 use sidegate_engine::{Headers, Policy, Problem, Request};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -13,6 +13,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::Outcome;
 use crate::args::{Explain, Files};
 use crate::documents::Configuration;
+use crate::effective::{self, Effective};
 use crate::files;
 use crate::validate::{self, auth_configs};
 
@@ -32,8 +33,8 @@ pub fn run(arguments: &Explain) -> Outcome {
         return decision::explain(&subject, host, arguments);
     }
     match host {
-        Some(host) => Ok(policy::explain(&subject, Some(host), subject.selected(host).into_iter(), arguments.output)),
-        None => Ok(policy::explain(&subject, None, auth_configs(&subject.documents), arguments.output)),
+        Some(host) => Ok(policy::explain(&subject, Some(host), subject.selected(host), arguments.output)),
+        None => Ok(policy::explain(&subject, None, effective::all(&subject.documents), arguments.output)),
     }
 }
 
@@ -49,11 +50,11 @@ impl Subject {
     }
 
     /// The AuthConfig that a host selects.
-    fn selected(&self, host: &str) -> Option<&AuthConfig> {
+    fn selected(&self, host: &str) -> Vec<Effective<'_>> {
         let headers = Headers::from_pairs([(":authority".to_owned(), host.as_bytes().to_vec())]);
         let request = Request { headers, ..Request::default() };
-        let id = &self.policy.auth_config_for(&request)?.id;
-        auth_configs(&self.documents).find(|document| id_of(document) == **id)
+        let id = self.policy.auth_config_for(&request).map(|policy| &*policy.id);
+        effective::all(&self.documents).into_iter().filter(|effective| id == Some(&*effective.id())).collect()
     }
 
     /// The host, if there is but one.
@@ -65,15 +66,12 @@ impl Subject {
         }
     }
 
-    /// `file:line` of a path in an AuthConfig.
-    fn place(&self, id: &str, path: &str) -> String {
-        let (mark, ..) = self.configuration.locate(&format!("AuthConfig {id}"), path);
+    /// `file:line` of what an AuthConfig has by a path; of what it imports, where that was written.
+    fn place(&self, effective: &Effective<'_>, path: &str) -> String {
+        let (document, path) = effective.written(path);
+        let (mark, ..) = self.configuration.locate(&document, &path);
         format!("{}:{}", mark.file, mark.line)
     }
-}
-
-fn id_of(AuthConfig { metadata, .. }: &AuthConfig) -> String {
-    format!("{}/{}", metadata.namespace, metadata.name)
 }
 
 /// Seconds since the epoch: as they are, by RFC 3339, or those of the clock.

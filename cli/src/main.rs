@@ -12,6 +12,7 @@ macro_rules! line {
 
 mod args;
 mod documents;
+mod effective;
 mod emit;
 mod explain;
 mod files;

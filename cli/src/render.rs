@@ -9,6 +9,7 @@ mod servers;
 
 use serde_json::{Map, Value, json};
 use sidegate_config::Documents;
+use sidegate_engine::Policy;
 
 use crate::args::{Files, Render, Target};
 use crate::documents::Configuration;
@@ -52,6 +53,11 @@ pub fn run(arguments: &Render) -> Outcome {
     if let Some(name) = naming {
         servers.iter_mut().for_each(|server| server.name_by(name));
         plugin_config::add_upstreams(&mut plugin_config, &servers);
+    }
+    // What was left out, nobody may miss.
+    if let Err(problems) = Policy::compile(plugin_config.to_string().as_bytes()) {
+        problems.iter().for_each(|problem| anstream::eprintln!("sidegate: rendered, it would be refused: {problem}"));
+        return Ok(false);
     }
     let subject = Subject { plugin_config, servers, documents: &documents, arguments };
     let rendered = match output {

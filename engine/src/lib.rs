@@ -25,7 +25,7 @@ pub mod cache;
 pub mod call;
 pub mod callbacks;
 pub mod compile;
-mod compose;
+pub mod compose;
 pub mod credentials;
 pub mod crypto;
 pub mod east_west;

@@ -5,16 +5,15 @@ use sidegate_cases::case::Received;
 use sidegate_cases::native;
 use sidegate_cases::outcome::{Decision, Outcome as Came};
 use sidegate_cases::prepare;
-use sidegate_config::AuthConfig;
 use sidegate_engine::Timestamp;
 use sidegate_engine::trace::{Outcome, Stage, StepRecord};
 
 use super::script::Script;
-use super::{Subject, id_of, seconds};
+use super::{Subject, seconds};
 use crate::args::{Explain, ExplainFormat};
+use crate::effective::{self, Effective};
 use crate::report::printable;
 use crate::test::{decision, literal};
-use crate::validate::auth_configs;
 
 /// What came of the request, and what servers were asked.
 struct Decided {
@@ -84,11 +83,16 @@ fn text(subject: &Subject, host: &str, arguments: &Explain, Decided { came, call
     let method = arguments.method.as_deref().unwrap_or("GET");
     let path = without_query(arguments.path.as_deref().unwrap_or("/"));
     line!("{}: {}", printable(&format!("{method} {host}{path}")), decision(came));
-    if let Some(id) = &came.auth_config {
-        line!("AuthConfig {id} ({})", subject.place(id, ""));
+    let effective = effective_of(subject, came);
+    if let Some(effective) = &effective {
+        line!("AuthConfig {} ({})", effective.id(), subject.place(effective, ""));
     }
     for (index, step) in came.steps.iter().enumerate() {
-        let place = place(subject, came, step).map(|place| format!(" ({place})")).unwrap_or_default();
+        let place = effective
+            .as_ref()
+            .map(|effective| place(subject, effective, step))
+            .map(|place| format!(" ({place})"))
+            .unwrap_or_default();
         line!("  {}. {}{place}", index + 1, printable(&step.to_string()));
     }
     for (service, Received { method, path, .. }) in calls {
@@ -113,17 +117,19 @@ fn text(subject: &Subject, host: &str, arguments: &Explain, Decided { came, call
 
 /// Names of the headers that the policy sets; their values may be secrets.
 fn headers_set<'a>(subject: &Subject, came: &Came, headers: &'a [(String, String)]) -> Vec<&'a str> {
-    let items = document(subject, came).into_iter().flat_map(|document| &document.spec.response.success.headers);
+    let effective = effective_of(subject, came);
+    let items = effective.iter().flat_map(|effective| &effective.spec.response.success.headers);
     let names: Vec<String> = items.map(|(name, item)| item.key.as_ref().unwrap_or(name).to_ascii_lowercase()).collect();
     headers.iter().map(|(name, _)| name.as_str()).filter(|name| names.iter().any(|known| known == name)).collect()
 }
 
 fn to_json(subject: &Subject, Decided { came, calls }: &Decided) -> Value {
+    let effective = effective_of(subject, came);
     let step = |step: &StepRecord| {
         let StepRecord { stage, name, kind, metrics: _, outcome, detail } = step;
         json!({
             "stage": stage.to_string(), "name": &**name, "kind": kind, "outcome": outcome.to_string(), "detail": detail,
-            "place": place(subject, came, step),
+            "place": effective.as_ref().map(|effective| place(subject, effective, step)),
         })
     };
     let calls: Vec<Value> = (calls.iter())
@@ -155,27 +161,27 @@ fn to_json(subject: &Subject, Decided { came, calls }: &Decided) -> Value {
     json
 }
 
-fn document<'a>(subject: &'a Subject, came: &Came) -> Option<&'a AuthConfig> {
+/// The AuthConfig that decided.
+fn effective_of<'a>(subject: &'a Subject, came: &Came) -> Option<Effective<'a>> {
     let id = came.auth_config.as_ref()?;
-    auth_configs(&subject.documents).find(|document| id_of(document) == *id)
+    effective::all(&subject.documents).into_iter().find(|effective| effective.id() == *id)
 }
 
 /// Where a rule stands.
-fn place(subject: &Subject, came: &Came, StepRecord { stage, name, .. }: &StepRecord) -> Option<String> {
-    let id = came.auth_config.as_ref()?;
+fn place(subject: &Subject, effective: &Effective<'_>, StepRecord { stage, name, .. }: &StepRecord) -> String {
     let path = match stage {
         Stage::Selection => "spec.when".to_owned(),
         Stage::Authentication => format!("spec.authentication.{name}"),
         Stage::Metadata => format!("spec.metadata.{name}"),
         Stage::Authorization => format!("spec.authorization.{name}"),
         Stage::Response => {
-            let success = &document(subject, came)?.spec.response.success;
+            let success = &effective.spec.response.success;
             let of = if success.headers.contains_key(&**name) { "headers" } else { "dynamicMetadata" };
             format!("spec.response.success.{of}.{name}")
         }
         Stage::Callback => format!("spec.callbacks.{name}"),
     };
-    Some(subject.place(id, &path))
+    subject.place(effective, &path)
 }
 
 /// Of a denial, the step that led to it: the rule that said no, or the first way in that was tried.

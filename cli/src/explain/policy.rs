@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use sidegate_config::{
-    AuthConfig, AuthConfigSpec, AuthenticationSpec, AuthorizationSpec, CallbackSpec, MetadataSpec, Operator,
-    PatternExpressionOrRef, SuccessItemSpec,
+    Action, AuthConfigSpec, AuthenticationSpec, AuthenticationStrategy, AuthorizationSpec, CallbackSpec, MetadataSpec,
+    Operator, PatternExpressionOrRef, SuccessItemSpec,
 };
 
-use super::{Subject, id_of};
+use super::Subject;
 use crate::args::ExplainFormat;
+use crate::effective::Effective;
 use crate::report::printable;
 
 /// A rule in words.
@@ -19,19 +20,15 @@ struct Step {
     priority: i64,
     method: String,
     when: Vec<String>,
-    /// What it demands, if that can be said in words.
+    /// What it demands, or denies, if that can be said in words.
     demands: Vec<String>,
+    /// It denies what meets the demands.
+    denies: bool,
     path: String,
 }
 
 /// Prints the policies of a host, or all; false if the host has none.
-pub fn explain<'a>(
-    subject: &Subject,
-    host: Option<&str>,
-    documents: impl Iterator<Item = &'a AuthConfig>,
-    output: ExplainFormat,
-) -> bool {
-    let documents: Vec<&AuthConfig> = documents.collect();
+pub fn explain(subject: &Subject, host: Option<&str>, documents: Vec<Effective<'_>>, output: ExplainFormat) -> bool {
     match output {
         ExplainFormat::Text => text(subject, host, &documents),
         ExplainFormat::Json => {
@@ -42,14 +39,14 @@ pub fn explain<'a>(
     !documents.is_empty()
 }
 
-fn text(subject: &Subject, host: Option<&str>, documents: &[&AuthConfig]) {
+fn text(subject: &Subject, host: Option<&str>, documents: &[Effective<'_>]) {
     if let (Some(host), []) = (host, documents) {
         line!("no AuthConfig has the host `{}`: every request for it is denied with 404", printable(host));
     }
     for document in documents {
-        let id = id_of(document);
-        let hosts = document.spec.hosts.join(", ");
-        line!("AuthConfig {id} ({})", subject.place(&id, ""));
+        let id = document.id();
+        let hosts = document.document.spec.hosts.join(", ");
+        line!("AuthConfig {id} ({})", subject.place(document, ""));
         line!("  hosts: {}", printable(&hosts));
         for condition in document.spec.when.iter().map(in_words) {
             line!("  only when {}", printable(&condition));
@@ -58,19 +55,26 @@ fn text(subject: &Subject, host: Option<&str>, documents: &[&AuthConfig]) {
         for step in steps(document) {
             if step.stage != stage {
                 stage = step.stage;
-                line!("  {}", heading(stage));
+                line!("  {}", heading(stage, document.spec.authentication_strategy));
             }
-            let place = subject.place(&id, &step.path);
+            let place = subject.place(document, &step.path);
             let priority = if step.priority == 0 { String::new() } else { format!(", priority {}", step.priority) };
             line!("    {}: {}{priority} ({place})", printable(&step.name), printable(&step.method));
             step.when.iter().for_each(|condition| line!("      when {}", printable(condition)));
-            step.demands.iter().for_each(|demand| line!("      demands {}", printable(demand)));
+            let verb = if step.denies { "denies" } else { "demands" };
+            if step.denies && step.demands.is_empty() {
+                line!("      denies what it grants");
+            }
+            step.demands.iter().for_each(|demand| line!("      {verb} {}", printable(demand)));
         }
     }
 }
 
-fn heading(stage: &str) -> &str {
+fn heading(stage: &str, strategy: Option<AuthenticationStrategy>) -> &str {
     match stage {
+        "authentication" if strategy == Some(AuthenticationStrategy::All) => {
+            "authentication: all must succeed, else 401"
+        }
         "authentication" => "authentication: one is enough, else 401",
         "metadata" => "metadata: what cannot be had is left out",
         "authorization" => "authorization: all must grant, else 403",
@@ -79,26 +83,26 @@ fn heading(stage: &str) -> &str {
     }
 }
 
-fn to_json(subject: &Subject, document: &AuthConfig) -> Value {
-    let id = id_of(document);
-    let step = |Step { stage, name, priority, method, when, demands, path }: Step| {
+fn to_json(subject: &Subject, document: &Effective<'_>) -> Value {
+    let id = document.id();
+    let step = |Step { stage, name, priority, method, when, demands, denies, path }: Step| {
         json!({
             "stage": stage, "name": name, "priority": priority, "method": method, "when": when, "demands": demands,
-            "place": subject.place(&id, &path),
+            "denies": denies,            "place": subject.place(document, &path),
         })
     };
     json!({
         "authConfig": id,
-        "place": subject.place(&id, ""),
-        "hosts": document.spec.hosts,
+        "place": subject.place(document, ""),
+        "hosts": document.document.spec.hosts,
         "when": document.spec.when.iter().map(in_words).collect::<Vec<_>>(),
         "steps": steps(document).into_iter().map(step).collect::<Vec<_>>(),
     })
 }
 
 /// All steps, in the order in which they are taken. Another kind of document would have its own.
-fn steps(AuthConfig { spec, .. }: &AuthConfig) -> Vec<Step> {
-    let AuthConfigSpec { authentication, metadata, authorization, response, callbacks, .. } = spec;
+fn steps(Effective { spec, .. }: &Effective<'_>) -> Vec<Step> {
+    let AuthConfigSpec { authentication, metadata, authorization, response, callbacks, .. } = &**spec;
     let mut all = ordered("authentication", "spec.authentication", authentication, |rule: &AuthenticationSpec| {
         (rule.priority, &rule.when, way_in(rule), Vec::new())
     });
@@ -116,6 +120,9 @@ fn steps(AuthConfig { spec, .. }: &AuthConfig) -> Vec<Step> {
         let (method, demands) = demands(rule);
         (rule.priority, &rule.when, method, demands)
     }));
+    for step in all.iter_mut().filter(|step| step.stage == "authorization") {
+        step.denies = authorization.get(&step.name).is_some_and(|rule| rule.action == Action::Deny);
+    }
     let item = |rule: &SuccessItemSpec| {
         let method = [("plain", rule.plain.is_some()), ("json", rule.json.is_some()), ("wristband", true)];
         method.iter().find(|(_, given)| *given).map_or("", |(name, _)| name).to_owned()
@@ -146,7 +153,16 @@ fn ordered<'a, T>(
         .map(|(name, rule)| {
             let (priority, when, method, demands) = tell(rule);
             let when = when.iter().map(in_words).collect();
-            Step { stage, name: name.clone(), priority, method, when, demands, path: format!("{path}.{name}") }
+            Step {
+                stage,
+                name: name.clone(),
+                priority,
+                method,
+                when,
+                demands,
+                denies: false,
+                path: format!("{path}.{name}"),
+            }
         })
         .collect();
     // Those of one priority are in the order of their names already.

@@ -20,7 +20,7 @@ pub fn check(documents: &Documents, warnings: &mut Warnings) {
                 Role::AuthConfig => "the AuthConfig is enforced",
                 Role::Authorization => "the rule denies",
                 Role::Rule if errors.rule == RuleWhenError::Skip => "the rule is skipped",
-                Role::Rule | Role::Pattern => continue,
+                Role::Rule | Role::Denial | Role::Pattern => continue,
             };
             for header in spec.predicate.as_deref().map(unguarded).unwrap_or_default() {
                 let message = format!(

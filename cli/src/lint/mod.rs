@@ -12,7 +12,7 @@ mod trusted_forwarders;
 use std::collections::BTreeMap;
 
 use sidegate_config::{
-    AuthConfig, AuthConfigSpec, AuthenticationSpec, AuthorizationSpec, CallbackSpec, Documents, MetadataSpec,
+    Action, AuthConfig, AuthConfigSpec, AuthenticationSpec, AuthorizationSpec, CallbackSpec, Documents, MetadataSpec,
     PatternExpressionOrRef, Problem, ResponseSpec, SuccessItemSpec, SuccessSpec,
 };
 
@@ -63,6 +63,8 @@ enum Role {
     AuthConfig,
     /// `when` of a rule of authorization, without which it permits.
     Authorization,
+    /// `when` of a rule that denies, which is taken for met if it is an error.
+    Denial,
     /// `when` of another rule.
     Rule,
     /// What `patternMatching` demands.
@@ -79,13 +81,16 @@ struct Criterion<'a> {
 /// All criteria of an AuthConfig, those within `all` and `any` too.
 fn criteria(document: &AuthConfig) -> Vec<Criterion<'_>> {
     let AuthConfigSpec { when, authentication, metadata, authorization, response, callbacks, .. } = &document.spec;
-    let ResponseSpec { unauthenticated: _, unauthorized: _, success } = response;
+    let ResponseSpec { success, .. } = response;
     let SuccessSpec { headers, dynamic_metadata } = success;
     let mut all = Vec::new();
     add(Role::AuthConfig, "spec.when", when, &mut all);
     whens(Role::Rule, "spec.authentication", authentication, |AuthenticationSpec { when, .. }| when, &mut all);
     whens(Role::Rule, "spec.metadata", metadata, |MetadataSpec { when, .. }| when, &mut all);
-    whens(Role::Authorization, "spec.authorization", authorization, |AuthorizationSpec { when, .. }| when, &mut all);
+    for (name, AuthorizationSpec { when, action, .. }) in authorization {
+        let role = if *action == Action::Deny { Role::Denial } else { Role::Authorization };
+        add(role, &format!("spec.authorization.{name}.when"), when, &mut all);
+    }
     whens(Role::Rule, "spec.response.success.headers", headers, |SuccessItemSpec { when, .. }| when, &mut all);
     whens(Role::Rule, "spec.response.success.dynamicMetadata", dynamic_metadata, |item| &item.when, &mut all);
     whens(Role::Rule, "spec.callbacks", callbacks, |CallbackSpec { when, .. }| when, &mut all);

@@ -3,11 +3,10 @@
 use sidegate_config::Documents;
 
 use super::Warnings;
-use crate::validate::auth_configs;
+use crate::effective::{self, Effective};
 
 pub fn check(documents: &Documents, warnings: &mut Warnings) {
-    for document in auth_configs(documents) {
-        let spec = &document.spec;
+    for Effective { document, spec, .. } in effective::all(documents) {
         let anybody = spec.authentication.values().any(|rule| rule.anonymous.is_some());
         if spec.authorization.is_empty() && (spec.authentication.is_empty() || anybody) {
             let why = if anybody { "`anonymous` is enough" } else { "there is no `authentication`" };

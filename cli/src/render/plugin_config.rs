@@ -6,11 +6,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
-use sidegate_config::{AuthConfig, Document, Documents, HttpSpec, LabelSelector, OpaSpec, Secret};
-use sidegate_engine::resources::selects;
+use sidegate_config::{
+    ApiKeySpec, AuthConfig, AuthConfigSpec, AuthorizationSpec, Documents, HttpSpec, ObjectMeta, SecretKeyRef,
+    SecretRef, SigningKeyRef, X509Spec,
+};
 
 use super::servers::Server;
 use crate::documents::Configuration;
+use crate::effective::Secrets;
 use crate::validate::auth_configs;
 use crate::yaml::Node;
 
@@ -83,21 +86,18 @@ struct Read {
 impl Read {
     fn by(documents: &Documents) -> Self {
         let mut read = Self::default();
+        let secrets = Secrets::of(documents);
         for document in auth_configs(documents) {
             read.named(document);
             for rule in document.spec.authentication.values() {
-                if let Some(spec) = &rule.api_key {
-                    let keys = read.selected(
-                        documents,
-                        document,
-                        &spec.selector,
-                        spec.all_namespaces,
-                        &["api_key", "api_key_sha256"],
-                    );
+                if let Some(ApiKeySpec { selector, all_namespaces, namespaces }) = &rule.api_key {
+                    let found = secrets.selected(document, selector, *all_namespaces, namespaces);
+                    let keys = read.selected(found, &["api_key", "api_key_sha256"]);
                     read.keys.extend(keys);
                 }
-                if let Some(spec) = &rule.x509 {
-                    read.selected(documents, document, &spec.selector, spec.all_namespaces, &["tls.crt", "ca.crt"]);
+                if let Some(X509Spec { selector, all_namespaces, namespaces, source: _ }) = &rule.x509 {
+                    let found = secrets.selected(document, selector, *all_namespaces, namespaces);
+                    read.selected(found, &["tls.crt", "ca.crt"]);
                 }
             }
         }
@@ -117,52 +117,32 @@ impl Read {
     }
 
     /// Those whose labels fit.
-    fn selected(
-        &mut self,
-        documents: &Documents,
-        document: &AuthConfig,
-        selector: &LabelSelector,
-        all_namespaces: bool,
-        entries: &[&str],
-    ) -> Vec<(String, String)> {
-        let mut found = Vec::new();
-        for secret in documents.resources.iter().filter_map(secret_of) {
-            let metadata = &secret.metadata;
-            let near = all_namespaces || metadata.namespace == document.metadata.namespace;
-            if near && selects(selector, &metadata.labels) {
-                entries.iter().for_each(|entry| self.entry(&metadata.namespace, &metadata.name, entry));
-                found.push((metadata.namespace.clone(), metadata.name.clone()));
-            }
+    fn selected(&mut self, found: Vec<ObjectMeta>, entries: &[&str]) -> Vec<(String, String)> {
+        for ObjectMeta { namespace, name, .. } in &found {
+            entries.iter().for_each(|entry| self.entry(namespace, name, entry));
         }
-        found
+        found.into_iter().map(|secret| (secret.namespace, secret.name)).collect()
     }
 
     /// Those that are named.
     fn named(&mut self, AuthConfig { metadata, spec, .. }: &AuthConfig) {
-        let namespace = &metadata.namespace;
-        let mut both =
-            |name: &str| ["clientID", "clientSecret"].iter().for_each(|entry| self.entry(namespace, name, entry));
-        let introspection = spec.authentication.values().filter_map(|rule| rule.oauth2_introspection.as_ref());
-        introspection.for_each(|spec| both(&spec.credentials_ref.name));
-        let uma = spec.metadata.values().filter_map(|source| source.uma.as_ref());
-        uma.for_each(|spec| both(&spec.credentials_ref.name));
-        let sources = spec.metadata.values().filter_map(|source| source.http.as_ref());
-        for HttpSpec { shared_secret_ref, oauth2, .. } in
-            sources.chain(spec.callbacks.values().map(|callback| &callback.http))
-        {
-            let client = oauth2.as_ref().map(|oauth2| &oauth2.client_secret_ref);
-            shared_secret_ref.iter().chain(client).for_each(|secret| self.entry(namespace, &secret.name, &secret.key));
+        let clients = spec.authentication.values().filter_map(|rule| rule.oauth2_introspection.as_ref());
+        let clients = clients.map(|spec| &spec.credentials_ref);
+        let uma = spec.metadata.values().filter_map(|source| source.uma.as_ref()).map(|spec| &spec.credentials_ref);
+        for SecretRef { name, namespace } in clients.chain(uma) {
+            let namespace = namespace.as_ref().unwrap_or(&metadata.namespace);
+            ["clientID", "clientSecret"].iter().for_each(|entry| self.entry(namespace, name, entry));
         }
-        for rule in spec.authorization.values() {
-            let external = rule.opa.as_ref().and_then(|OpaSpec { external_policy, .. }| external_policy.as_ref());
-            let secrets = external.and_then(|external| external.shared_secret_ref.as_ref());
-            let spicedb = rule.spicedb.as_ref().and_then(|spicedb| spicedb.shared_secret_ref.as_ref());
-            secrets.into_iter().chain(spicedb).for_each(|secret| self.entry(namespace, &secret.name, &secret.key));
+        for SecretKeyRef { name, namespace, key } in keys_of(spec) {
+            self.entry(namespace.as_ref().unwrap_or(&metadata.namespace), name, key);
         }
         let success = &spec.response.success;
         for item in success.headers.values().chain(success.dynamic_metadata.values()) {
-            let keys = item.wristband.iter().flat_map(|wristband| &wristband.signing_key_refs);
-            keys.for_each(|key| self.entry(namespace, &key.name, "key.pem"));
+            for SigningKeyRef { name, namespace, .. } in
+                item.wristband.iter().flat_map(|wristband| &wristband.signing_key_refs)
+            {
+                self.entry(namespace.as_ref().unwrap_or(&metadata.namespace), name, "key.pem");
+            }
         }
     }
 
@@ -195,11 +175,21 @@ impl Read {
     }
 }
 
-fn secret_of(document: &Document) -> Option<&Secret> {
-    match document {
-        Document::Secret(secret) => Some(secret),
-        Document::AuthConfig(_) | Document::ReferenceGrant(_) => None,
+/// All references to an entry of a Secret.
+fn keys_of(spec: &AuthConfigSpec) -> Vec<&SecretKeyRef> {
+    let mut keys = Vec::new();
+    let sources = spec.metadata.values().filter_map(|source| source.http.as_ref());
+    for HttpSpec { shared_secret_ref, oauth2, .. } in
+        sources.chain(spec.callbacks.values().map(|callback| &callback.http))
+    {
+        keys.extend(shared_secret_ref.iter().chain(oauth2.as_ref().map(|oauth2| &oauth2.client_secret_ref)));
     }
+    for AuthorizationSpec { opa, spicedb, .. } in spec.authorization.values() {
+        let external = opa.as_ref().and_then(|opa| opa.external_policy.as_ref());
+        keys.extend(external.and_then(|external| external.shared_secret_ref.as_ref()));
+        keys.extend(spicedb.as_ref().and_then(|spicedb| spicedb.shared_secret_ref.as_ref()));
+    }
+    keys
 }
 
 /// The digest of a Secret's `api_key`, in hex; none if it has none, or an empty one.

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sidegate_cases::native::Decided;
 use sidegate_cases::prepare::Prepared;
-use sidegate_config::{AuthConfig, AuthConfigSpec, Broken, ResponseSpec};
+use sidegate_config::{AuthConfigSpec, Broken, ResponseSpec};
 use sidegate_engine::trace::{Outcome, Stage};
 
 use super::of;
 use crate::args::TestFormat;
-use crate::validate::auth_configs;
+use crate::effective;
 
 /// What cases have reached.
 #[derive(Default)]
@@ -39,11 +39,10 @@ impl Coverage {
         if !prepared.case.config_errors.is_empty() {
             return;
         }
-        for document in auth_configs(&documents) {
-            let id = format!("{}/{}", document.metadata.namespace, document.metadata.name);
-            let reached = self.0.entry((id, configuration.clone())).or_default();
+        for effective in effective::all(&documents) {
+            let reached = self.0.entry((effective.id(), configuration.clone())).or_default();
             if reached.rules.is_empty() {
-                *reached = Reached { place: place.to_owned(), rules: rules(document), ..Reached::default() };
+                *reached = Reached { place: place.to_owned(), rules: rules(&effective.spec), ..Reached::default() };
             }
         }
     }
@@ -99,7 +98,7 @@ const fn stage(stage: Stage) -> &'static str {
     }
 }
 
-fn rules(AuthConfig { spec, .. }: &AuthConfig) -> BTreeSet<Rule> {
+fn rules(spec: &AuthConfigSpec) -> BTreeSet<Rule> {
     let AuthConfigSpec { authentication, metadata, authorization, response, callbacks, .. } = spec;
     let ResponseSpec { success, .. } = response;
     let named = [

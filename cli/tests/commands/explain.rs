@@ -90,3 +90,18 @@ fn what_makes_no_sense_is_code_2() {
     let ran = sidegate(&["explain", "-f", "documents/dangerous.yaml", "--path", "/"]);
     assert_eq!((ran.code, ran.err.as_str()), (Some(2), "sidegate: say by `--host` which host the request is for\n"));
 }
+
+#[test]
+fn what_is_imported_is_told_where_it_was_written() {
+    let composed = ["explain", "-f", "documents/composed.yaml"];
+    let ran = sidegate(&composed);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    golden("explain/composed.txt", &ran.out);
+    let decided =
+        |more: &[&str]| sidegate(&[&composed[..], &["-H", "authorization: Bearer open-sesame-3"], more].concat());
+    let ran = decided(&["--method", "GET"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.out);
+    let ran = decided(&["--method", "TRACE"]);
+    assert_eq!(ran.code, Some(1));
+    golden("explain/composed-denied.txt", &ran.out);
+}

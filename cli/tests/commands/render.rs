@@ -149,3 +149,12 @@ fn servers_of_istio_have_the_names_that_istio_gives_them() {
         ]
     );
 }
+
+#[test]
+fn secrets_of_other_namespaces_go_in_with_the_grants() {
+    let ran = sidegate(&["render", "-f", "documents/composed.yaml", "-o", "plugin-config"]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    golden("render/composed.json", &ran.out);
+    // A Secret of the importer's namespace opens no door of the import, so that nobody reads it.
+    assert_eq!(ran.out.matches("api_key_sha256").count(), 1);
+}

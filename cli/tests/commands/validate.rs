@@ -92,3 +92,9 @@ fn no_secret_is_printed() {
         }
     }
 }
+
+#[test]
+fn imports_and_grants_are_of_one_configuration() {
+    let ran = sidegate(&["validate", "-f", "documents/composed.yaml"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "2 AuthConfigs and 3 Secrets: no errors, no warnings\n"));
+}
