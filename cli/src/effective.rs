@@ -66,7 +66,7 @@ fn joined(steps: &[String]) -> String {
 fn grants(documents: &Documents) -> Grants {
     let grants = documents.resources.iter().filter_map(|document| match document {
         Document::ReferenceGrant(grant) => Some((**grant).clone()),
-        Document::AuthConfig(_) | Document::Secret(_) => None,
+        _ => None,
     });
     Grants::new(grants.collect())
 }
@@ -102,6 +102,6 @@ impl Secrets {
 fn secret(document: &Document) -> Option<&Secret> {
     match document {
         Document::Secret(secret) => Some(secret),
-        Document::AuthConfig(_) | Document::ReferenceGrant(_) => None,
+        _ => None,
     }
 }

@@ -70,6 +70,6 @@ fn summary(configuration: &Configuration) -> String {
 pub fn auth_configs(documents: &Documents) -> impl Iterator<Item = &sidegate_config::AuthConfig> {
     documents.resources.iter().filter_map(|document| match document {
         Document::AuthConfig(document) => Some(&**document),
-        Document::Secret(_) | Document::ReferenceGrant(_) => None,
+        _ => None,
     })
 }

@@ -195,7 +195,9 @@ impl Decoder {
             Ok(kind) => self.resource("configuration", &Place::Root, &node, kind),
             Err((path, message)) => self.problem("configuration", &Place::Member(&Place::Root, path), message),
         }
-        let decides = |document: &Document| !matches!(document, Document::Secret(_) | Document::ReferenceGrant(_) | Document::Namespace(_));
+        let decides = |document: &Document| {
+            !matches!(document, Document::Secret(_) | Document::ReferenceGrant(_) | Document::Namespace(_))
+        };
         let any = self.documents.resources.iter().any(decides) || self.documents.settings.options.east_west.is_some();
         if !any && self.problems.is_empty() {
             self.problem(

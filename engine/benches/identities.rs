@@ -1,4 +1,5 @@
 //! What a decision by identity takes with so many of them, what it takes to compile them, and how much memory.
+#![expect(missing_docs, reason = "criterion's macro makes a function without")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;

@@ -127,7 +127,11 @@ impl Metrics {
             Counter::new(format!("sidegate_east_west_total.tier.{tier}.policy.{policy}.decision.{decision}"))
         }));
         let Some(shadow) = &ruling.shadow else { return };
-        self.count(if shadow.allowed { "sidegate_east_west_shadow_allowed" } else { "sidegate_east_west_shadow_denied" });
+        self.count(if shadow.allowed {
+            "sidegate_east_west_shadow_allowed"
+        } else {
+            "sidegate_east_west_shadow_denied"
+        });
         if ruling.differs() {
             self.count("sidegate_east_west_shadow_diff");
         }

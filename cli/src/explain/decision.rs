@@ -170,6 +170,7 @@ fn effective_of<'a>(subject: &'a Subject, came: &Came) -> Option<Effective<'a>> 
 /// Where a rule stands.
 fn place(subject: &Subject, effective: &Effective<'_>, StepRecord { stage, name, .. }: &StepRecord) -> String {
     let path = match stage {
+        Stage::EastWest => return String::new(),
         Stage::Selection => "spec.when".to_owned(),
         Stage::Authentication => format!("spec.authentication.{name}"),
         Stage::Metadata => format!("spec.metadata.{name}"),

@@ -89,6 +89,7 @@ impl Coverage {
 
 const fn stage(stage: Stage) -> &'static str {
     match stage {
+        Stage::EastWest => "east-west",
         Stage::Selection => "selection",
         Stage::Authentication => "authentication",
         Stage::Metadata => "metadata",

@@ -93,7 +93,7 @@ impl Mesh {
                 Document::Namespace(document) => {
                     drop(namespaces.insert(document.metadata.name.clone(), document.metadata.labels.clone()));
                 }
-                Document::AuthConfig(_) | Document::Secret(_) => {}
+                Document::AuthConfig(_) | Document::Secret(_) | Document::ReferenceGrant(_) => {}
             }
         }
         let document::Reader { options: read, objects, left_out, problems: found, .. } = reader;
@@ -161,7 +161,7 @@ impl Mesh {
         match document {
             Document::AuthorizationPolicy(document) => reader.authorization_policy(document),
             Document::ClusterAuthorizationPolicy(document) => reader.cluster_authorization_policy(document),
-            Document::AuthConfig(_) | Document::Secret(_) | Document::Namespace(_) => {}
+            Document::AuthConfig(_) | Document::Secret(_) | Document::ReferenceGrant(_) | Document::Namespace(_) => {}
         }
         let document::Reader { objects, problems, .. } = reader;
         match objects.into_iter().next() {
