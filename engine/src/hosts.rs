@@ -59,8 +59,10 @@ impl<T> Hosts<T> {
         if name.len() > MAX_NAME {
             return None;
         }
-        // What stands for a port may be of any length, and then no entry has it.
-        let host = if host.len() > MAX_HOST { name } else { host };
+        // What stands for a port may be of any length, and be the end of another entry's name; then no entry has it.
+        let is_port =
+            host.get(name.len()..).is_some_and(|rest| rest.bytes().all(|byte| matches!(byte, b':' | b'0'..=b'9')));
+        let host = if host.len() > MAX_HOST || !is_port { name } else { host };
         let (host, name) = (&*in_lower_case(host), &*in_lower_case(name));
         match port {
             HostPort::ExactFirst => {
@@ -153,6 +155,8 @@ mod tests {
             ("api.acme.com", "api.acme.com", "api.acme.com"),
             ("dogs.pets.com:80", "*.pets.com", "*"),
             ("tom.cats.com:80", "*.cats.com:80", "*.cats.com:80"),
+            ("api.acme.com:1.pets.com", "api.acme.com", "api.acme.com"),
+            ("x.acme.com:1.pets.com", "*", "*"),
         ] {
             assert_eq!(table.find(host, HostPort::ExactFirst), Some(&exact_first), "{host}");
             assert_eq!(table.find(host, HostPort::Authorino), Some(&authorino), "{host}");

@@ -90,9 +90,10 @@ impl Session {
         self.deadline
     }
 
-    /// Ends it at its deadline.
+    /// Ends it at its deadline: the rules that wait are told of as cancelled.
     #[must_use]
-    pub fn expire(&self) -> Verdict {
+    pub fn expire(&mut self) -> Verdict {
+        self.task = Task::new(std::future::pending());
         pipeline::timed_out(&self.cx)
     }
 

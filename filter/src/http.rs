@@ -276,7 +276,7 @@ impl Asker for Stream {
 
     fn expired(self: Rc<Self>) {
         match (self.phase.get(), self.session.take(), host::now()) {
-            (Phase::Waiting, Some(session), Ok(now)) => {
+            (Phase::Waiting, Some(mut session), Ok(now)) => {
                 let verdict = session.expire();
                 self.conclude(session, verdict, now);
             }

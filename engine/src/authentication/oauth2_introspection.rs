@@ -14,6 +14,7 @@ use crate::outbound::Endpoint;
 use crate::secret::Secret;
 use crate::session::Cx;
 use crate::time::Timestamp;
+use crate::token::times;
 
 /// Default of `tokenTypeHint`.
 const HINT: &str = "access_token";
@@ -86,9 +87,13 @@ impl OAuth2Introspection {
 
     /// Whether an answer still holds, which may have been kept: not beyond the time that it names.
     pub(super) fn still_holds(answer: &Value, now: Timestamp) -> Result<(), StepError> {
-        match answer.get("exp").and_then(Value::as_u64) {
-            Some(end) if end <= now.secs() => Err(inactive().because("its `exp` has passed")),
-            _ => Ok(()),
+        match answer.get("exp").filter(|end| !end.is_null()) {
+            None => Ok(()),
+            Some(end) => match times::seconds(end) {
+                Some(end) if times::point(end) > now => Ok(()),
+                Some(_) => Err(inactive().because("its `exp` has passed")),
+                None => Err(inactive().because("its `exp` is no number")),
+            },
         }
     }
 }

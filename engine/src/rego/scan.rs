@@ -36,6 +36,7 @@ pub enum Kind {
 pub fn check(text: &str) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     let mut shape = Shape::default();
+    let mut default = DefaultValue::default();
     for word in words(text) {
         let Word { kind, text, line, column, rest } = word;
         if let Err(what) = shape.take(&word) {
@@ -43,7 +44,13 @@ pub fn check(text: &str) -> Vec<Mistake> {
             break;
         }
         let mut problem = |what: String| mistakes.push(Mistake { line, column, what });
+        if let Err(what) = default.take(&word) {
+            problem(what.to_owned());
+        }
         match kind {
+            Kind::Path if text == "not" && rest.trim_start().starts_with('{') => {
+                problem("`not` of a body in braces is not in Sidegate".to_owned());
+            }
             Kind::Path if rest.trim_start().starts_with('(') => {
                 if let Some(why) = refused(text) {
                     problem(format!("`{text}` {why}"));
@@ -61,6 +68,39 @@ pub fn check(text: &str) -> Vec<Mistake> {
         }
     }
     mistakes
+}
+
+/// Whether we are within `default name = value`, and what was seen of it: regorus has a function's default undefined, and a
+/// comprehension's empty.
+#[derive(Default)]
+struct DefaultValue {
+    words: u32,
+    brackets: u32,
+}
+
+impl DefaultValue {
+    fn take(&mut self, word: &Word<'_>) -> Result<(), &'static str> {
+        if self.words == 0 {
+            self.words = u32::from(word.kind == Kind::Path && word.text == "default");
+            return Ok(());
+        }
+        self.words = self.words.saturating_add(1);
+        match (word.kind, word.text) {
+            (Kind::Path, _) if self.words == 2 && word.rest.trim_start().starts_with('(') => {
+                *self = Self::default();
+                return Err("default values of functions are not in Sidegate");
+            }
+            (Kind::Sign, "|") => {
+                *self = Self::default();
+                return Err("comprehensions as default values are not in Sidegate");
+            }
+            (Kind::Sign, "[" | "{" | "(") => self.brackets = self.brackets.saturating_add(1),
+            (Kind::Sign, "]" | "}" | ")") => self.brackets = self.brackets.saturating_sub(1),
+            (Kind::Sign, "\n") if self.brackets == 0 => *self = Self::default(),
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 /// Whether the body is read: `.body` of anything that may be the request, or the text `"body"`.

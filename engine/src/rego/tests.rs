@@ -73,6 +73,17 @@ fn what_is_refused_is_told_by_name() {
         ["line 2, column 4: partial object rules with constant keys are not in Sidegate"]
     );
     assert_eq!(mistakes("allow if 1e999999999 > 1"), ["line 1, column 10: the number is too large"]);
+    let function = "line 1, column 9: default values of functions are not in Sidegate";
+    assert_eq!(mistakes("default f(x) := 1\nallow if f(1) == 1"), [function]);
+    for value in ["[x | x := 1]", "{x | x := 1}", "{\n\"a\": 1 | true}"] {
+        let found = mistakes(&format!("default a := {value}\nallow if a"));
+        assert!(found[0].contains("comprehensions as default values"), "{found:?}");
+    }
+    assert_eq!(
+        mistakes("allow if not { false; true }"),
+        ["line 1, column 10: `not` of a body in braces is not in Sidegate"]
+    );
+    drop(policy("default a := {1,\n2}\nallow if a | {3} == {1, 2, 3}", RegoVersion::V1));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::error::StepError;
 use crate::remote::{Key, KeySet};
 
 mod memory;
-mod times;
+pub mod times;
 
 pub use memory::{Fingerprint, Proof, TokenMemory};
 pub use times::Times;

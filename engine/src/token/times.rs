@@ -56,13 +56,13 @@ impl Times {
 }
 
 /// Whole seconds; a fraction is cut off.
-fn seconds(value: &Value) -> Option<i64> {
+pub fn seconds(value: &Value) -> Option<i64> {
     #[expect(clippy::cast_possible_truncation, reason = "cutting off is what is wanted, and `as` stays within i64")]
     value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds as i64))
 }
 
 /// Before the epoch counts as the epoch: long ago in any case.
-fn point(seconds: i64) -> Timestamp {
+pub fn point(seconds: i64) -> Timestamp {
     Timestamp::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 

@@ -347,6 +347,23 @@ fn two_rules_of_one_request_wait_for_one_key_set() {
 }
 
 #[test]
+fn a_request_that_takes_too_long_tells_who_was_waited_for() {
+    let vm = Vm::start(&tokens().replace("\"options\":{}", "\"options\":{\"timeout\":1000}")).unwrap();
+    host(|host| host.debug = true);
+    vm.tick(2);
+    vm.answer(0, Some(200), &other_keys());
+    host(|host| host.now += 60_000_000_000);
+    let (id, action) = bearer(&vm);
+    assert_eq!(action, PAUSE);
+    vm.tick(2);
+    vm.tick(1000);
+    assert_eq!(stream(id, |stream| stream.replies.len()), 1);
+    let logs = host(|host| host.logs.iter().map(|(_, line)| line.clone()).collect::<Vec<_>>());
+    let told = |line: &String| line.contains("took too long") && line.contains(": cancelled");
+    assert!(logs.iter().any(told), "{logs:?}");
+}
+
+#[test]
 fn requests_against_a_dead_issuer_leave_nothing_behind() {
     let vm = Vm::start(&tokens().replace("\"options\":{}", "\"options\":{\"timeout\":1000}")).unwrap();
     vm.tick(2);
