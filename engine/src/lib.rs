@@ -62,7 +62,7 @@ pub use call::{Body, Call, CallError, CallId, HttpReply, HttpRequest, Question, 
 pub use policy::Policy;
 pub use request::{Attribute, Attributes, Headers, Needs, Request};
 pub use session::{Cx, FollowUp, Following, Progress, Session};
-pub use sidegate_config::Problem;
+pub use sidegate_config::{Problem, Workload};
 pub use time::Timestamp;
 pub use trace::StepRecord;
 pub use verdict::{Allowed, Decision, DenialStatus, LocalReply, Published, Served, Verdict, WellKnownDocument};

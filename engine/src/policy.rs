@@ -26,7 +26,7 @@ use crate::grants::Grants;
 use crate::hosts::Hosts;
 use crate::metadata::Metadata;
 use crate::remote::RemoteDocuments;
-use crate::request::{Attribute, Needs, Request};
+use crate::request::{Attribute, Attributes, Needs, Request};
 use crate::resources::Resources;
 use crate::response::Response;
 use crate::response::owned::OwnedHeaders;
@@ -137,6 +137,15 @@ impl Policy {
                 None
             }
         });
+        if chain == Chain::Tcp && mesh.is_none() && problems.is_empty() {
+            problems.push(Problem {
+                document: "PluginConfig".to_owned(),
+                path: "resources".to_owned(),
+                message: "has no policy over identity, and nothing else is asked about connections; `options.eastWest: {}` says \
+                          that there shall be none"
+                    .to_owned(),
+            });
+        }
         let mut auth_configs = Vec::new();
         let mut secrets = Vec::new();
         let mut grants = Vec::new();
@@ -247,6 +256,18 @@ impl Policy {
         }
     }
 
+    /// What policies over identity say of a connection, of which the attributes of [`Policy::lookup_needs`] are known.
+    #[must_use]
+    pub fn rule_connection(&self, attributes: &Attributes) -> Ruling {
+        self.workload.as_ref().map_or_else(Ruling::unselected, |workload| workload.judge_connection(attributes))
+    }
+
+    /// What it decides about.
+    #[must_use]
+    pub const fn chain(&self) -> Chain {
+        self.chain
+    }
+
     /// Whether there is no AuthConfig, so that policies over identity decide alone.
     #[must_use]
     pub fn is_east_west_alone(&self) -> bool {
@@ -284,15 +305,18 @@ impl Policy {
         self.owned_headers.sent(&request.headers)
     }
 
-    /// The attributes that must be read of each request, whichever AuthConfig it is for.
+    /// The attributes that must be read of each request, whichever AuthConfig it is for, or of each connection.
     #[must_use]
     pub fn lookup_needs(&self) -> Needs {
         let mut needs = Needs::default();
-        if self.options.host_override.is_some() {
+        if self.options.host_override.is_some() && self.chain == Chain::Http {
             needs.add(Attribute::HostOverride);
         }
         if let Some(workload) = &self.workload {
-            needs.extend(workload.needs());
+            needs.extend(match self.chain {
+                Chain::Http => workload.needs(),
+                Chain::Tcp => workload.connection_needs(),
+            });
         }
         needs
     }

@@ -1,4 +1,4 @@
-//! Who is who: Envoy's numbers for plugins and requests.
+//! Who is who: Envoy's numbers for plugins, requests and connections.
 //!
 //! One VM may have several plugins, and two generations of one while requests of the older are still under way.
 
@@ -6,14 +6,18 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use sidegate_engine::east_west::Chain;
+
 use crate::http::Stream;
 use crate::plugin::Plugin;
+use crate::tcp::Connection;
 
 /// Of one VM, which has one thread.
 #[derive(Default)]
 struct Contexts {
     plugins: BTreeMap<u32, Rc<Plugin>>,
     streams: BTreeMap<u32, Rc<Stream>>,
+    connections: BTreeMap<u32, Rc<Connection>>,
 }
 
 thread_local! {
@@ -25,9 +29,12 @@ pub fn create(id: u32, root: u32) {
     CONTEXTS.with_borrow_mut(|contexts| {
         if root == 0 {
             contexts.plugins.insert(id, Rc::new(Plugin::new(id)));
-        } else {
-            let plugin = contexts.plugins.get(&root);
-            contexts.streams.insert(id, Rc::new(plugin.map_or_else(|| orphan(id), |plugin| Stream::new(id, plugin))));
+            return;
+        }
+        let plugin = contexts.plugins.get(&root).map_or_else(nobody, Rc::clone);
+        match plugin.chain() {
+            Chain::Http => drop(contexts.streams.insert(id, Rc::new(Stream::new(id, &plugin)))),
+            Chain::Tcp => drop(contexts.connections.insert(id, Rc::new(Connection::new(&plugin)))),
         }
     });
 }
@@ -39,13 +46,24 @@ pub fn plugin(id: u32) -> Option<Rc<Plugin>> {
 
 /// A request.
 pub fn stream(id: u32) -> Rc<Stream> {
-    CONTEXTS.with_borrow_mut(|contexts| Rc::clone(contexts.streams.entry(id).or_insert_with(|| Rc::new(orphan(id)))))
+    CONTEXTS.with_borrow_mut(|contexts| {
+        Rc::clone(contexts.streams.entry(id).or_insert_with(|| Rc::new(Stream::new(id, &nobody()))))
+    })
+}
+
+/// A connection.
+pub fn connection(id: u32) -> Rc<Connection> {
+    CONTEXTS.with_borrow_mut(|contexts| {
+        Rc::clone(contexts.connections.entry(id).or_insert_with(|| Rc::new(Connection::new(&nobody()))))
+    })
 }
 
 /// A context ends.
 pub fn end(id: u32) {
-    let (stream, plugin) =
-        CONTEXTS.with_borrow_mut(|contexts| (contexts.streams.remove(&id), contexts.plugins.remove(&id)));
+    let (stream, plugin) = CONTEXTS.with_borrow_mut(|contexts| {
+        contexts.connections.remove(&id);
+        (contexts.streams.remove(&id), contexts.plugins.remove(&id))
+    });
     if let Some(stream) = stream {
         stream.gone();
     }
@@ -54,7 +72,8 @@ pub fn end(id: u32) {
     }
 }
 
-/// A request of which nobody told us whose it is. It belongs to a plugin without a policy, which denies.
-fn orphan(id: u32) -> Stream {
-    Stream::new(id, &Rc::new(Plugin::new(0)))
+/// Whose a request is of which nobody told us that, or which is not of the kind that its plugin is for: of a plugin without a
+/// policy, which denies.
+fn nobody() -> Rc<Plugin> {
+    Rc::new(Plugin::new(0))
 }

@@ -2,7 +2,8 @@
 //!
 //! A callback that is not here is not called, and costs nothing. `proxy_on_request_headers`, `_body` and `_trailers` must
 //! be here: Envoy lets pass what nobody stops. So must `proxy_on_response_headers`: it withholds the answer to a request
-//! that was never shown to us, as when a capability restriction leaves a callback out.
+//! that was never shown to us, as when a capability restriction leaves a callback out. Of connections,
+//! `proxy_on_new_connection` is not here: who calls is not known before the handshake is over.
 #![expect(unsafe_code, reason = "the ABI is C functions under their plain names")]
 
 use crate::answer::Announced;
@@ -37,7 +38,7 @@ extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
     Box::into_raw(bytes.into_boxed_slice()).cast()
 }
 
-/// A context begins: of a plugin if it has no root, else of a request.
+/// A context begins: of a plugin if it has no root, else of a request or of a connection.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_context_create(id: u32, root: u32) {
     contexts::create(id, root);
@@ -90,6 +91,18 @@ extern "C" fn proxy_on_request_trailers(id: u32, _trailers: u32) -> Action {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_response_headers(id: u32, _headers: u32, _end_of_stream: u32) -> Action {
     contexts::stream(id).response_headers()
+}
+
+/// Bytes of who has opened the connection, or their end. Only of a connection, as the next one.
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_downstream_data(id: u32, _size: usize, _end_of_stream: u32) -> Action {
+    contexts::connection(id).downstream_data()
+}
+
+/// Bytes of who was called, or their end.
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_upstream_data(id: u32, _size: usize, _end_of_stream: u32) -> Action {
+    contexts::connection(id).upstream_data()
 }
 
 /// A context ends; nothing of it is needed any more.

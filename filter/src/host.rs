@@ -81,6 +81,8 @@ const REQUEST_BODY: u32 = 0;
 const CALL_RESPONSE_BODY: u32 = 4;
 const PLUGIN_CONFIGURATION: u32 = 7;
 const REQUEST_STREAM: u32 = 0;
+const DOWNSTREAM: u32 = 2;
+const UPSTREAM: u32 = 3;
 /// Envoy derives the gRPC status from the HTTP status.
 const NO_GRPC_STATUS: i32 = -1;
 
@@ -248,6 +250,16 @@ pub fn send_local_response(
             NO_GRPC_STATUS,
         )
     })
+}
+
+/// Closes the connection on both sides; what Envoy has written to the client already still reaches it.
+///
+/// # Errors
+/// It is gone.
+pub fn close_connection() -> Result<(), HostError> {
+    // SAFETY: plain numbers.
+    let [downstream, upstream] = [DOWNSTREAM, UPSTREAM].map(|side| done(unsafe { proxy_close_stream(side) }));
+    downstream.and(upstream)
 }
 
 /// Ends the request without an answer.

@@ -29,10 +29,13 @@ mod http;
 mod metrics;
 mod observe;
 mod plugin;
+mod rulings;
 #[cfg(feature = "wristband")]
 mod sign;
 mod snapshot;
+mod tcp;
 mod verify;
+mod workload;
 
 #[cfg(test)]
 mod tests;

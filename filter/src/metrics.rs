@@ -9,12 +9,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use sidegate_engine::east_west::{Reason, Ruling};
+use sidegate_engine::east_west::{Chain, Reason, Ruling};
 use sidegate_engine::remote::Kind;
 use sidegate_engine::trace::{Outcome, Stage};
 use sidegate_engine::{Decision, Published, Served, StepRecord, Verdict, WellKnownDocument};
 
 use crate::host::{self, HostError, Metric, MetricKind};
+use crate::rulings::UNIDENTIFIED;
 
 /// What stays as it is within a label; a dot would start the next one.
 const LABEL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
@@ -26,9 +27,21 @@ pub struct Metrics {
     single: RefCell<BTreeMap<&'static str, Rc<Counter>>>,
     auth_configs: RefCell<HashMap<Rc<str>, AuthConfigMetrics>>,
     served: RefCell<HashMap<Rc<Published>, Rc<Counter>>>,
-    /// By policy over identity, and whether it let somebody in.
-    deciders: RefCell<HashMap<(Rc<str>, bool), Rc<Counter>>>,
+    rulings: RefCell<HashMap<Ruled, Rc<Counter>>>,
 }
+
+/// Protocol, tier, policy and decision.
+type Ruled = (&'static str, &'static str, Name, &'static str);
+
+/// The name of a policy, or a word in its stead.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Name {
+    Policy(Rc<str>),
+    Word(&'static str),
+}
+
+/// So many have counters of their own: Envoy never forgets a name, and configurations come and go.
+const RULINGS: usize = 1000;
 
 /// Counters of which Envoy does not know all; each once.
 #[derive(Debug, Default)]
@@ -88,9 +101,6 @@ impl Metrics {
         for step in verdict.steps.iter().filter(|step| step.outcome == Outcome::Failed) {
             self.failed(step.stage);
         }
-        if let Some(ruling) = &verdict.ruling {
-            self.ruled(ruling);
-        }
         if let Decision::Serve(served) = &verdict.decision {
             return self.served(served);
         }
@@ -111,32 +121,6 @@ impl Metrics {
         metrics.ran(&self.untold, id, &verdict.steps);
     }
 
-    /// Policies over identity have decided. Names are those of policies, and of what stands in for them.
-    fn ruled(&self, ruling: &Ruling) {
-        let policy: Rc<str> = match &ruling.reason {
-            Reason::Rule(decider) => Rc::clone(&decider.policy),
-            Reason::Implicit { .. } => "implicit".into(),
-            Reason::IdentityInvalid(_) => "identity-invalid".into(),
-            Reason::Default => "default".into(),
-            Reason::NoWorkload => "no-workload".into(),
-        };
-        let mut deciders = self.deciders.borrow_mut();
-        self.untold.add(deciders.entry((Rc::clone(&policy), ruling.allowed)).or_insert_with(|| {
-            let decision = if ruling.allowed { "allow" } else { "deny" };
-            let [tier, policy] = [ruling.reason.tier(), &policy].map(|part| utf8_percent_encode(part, LABEL));
-            Counter::new(format!("sidegate_east_west_total.tier.{tier}.policy.{policy}.decision.{decision}"))
-        }));
-        let Some(shadow) = &ruling.shadow else { return };
-        self.count(if shadow.allowed {
-            "sidegate_east_west_shadow_allowed"
-        } else {
-            "sidegate_east_west_shadow_denied"
-        });
-        if ruling.differs() {
-            self.count("sidegate_east_west_shadow_diff");
-        }
-    }
-
     /// What came of callbacks.
     pub fn followed_up(&self, id: &Rc<str>, steps: &[StepRecord]) {
         for step in steps.iter().filter(|step| matches!(step.outcome, Outcome::Denied | Outcome::Failed)) {
@@ -149,6 +133,57 @@ impl Metrics {
     pub fn host_failed(&self) {
         self.count("sidegate_failed_total.class.host");
         self.count("auth_server_response_status.status.UNAVAILABLE");
+    }
+
+    /// The same of a connection: it is closed.
+    pub fn connection_failed(&self) {
+        self.count("sidegate_failed_total.class.host");
+    }
+
+    /// Policies over identity have ruled.
+    pub fn ruled(&self, chain: Chain, ruling: &Ruling) {
+        let policy = match &ruling.reason {
+            Reason::Rule(decider) => Name::Policy(Rc::clone(&decider.policy)),
+            Reason::Implicit { .. } => Name::Word("implicit"),
+            Reason::IdentityInvalid(_) => Name::Word("identity-invalid"),
+            Reason::Default => Name::Word("default"),
+            Reason::NoWorkload => Name::Word("no-workload"),
+        };
+        self.ruled_by(chain, ruling.reason.tier(), policy, ruling.allowed);
+        let Some(shadow) = &ruling.shadow else { return };
+        self.count(match shadow.allowed {
+            true => "sidegate_east_west_shadow_allowed",
+            false => "sidegate_east_west_shadow_denied",
+        });
+        if ruling.differs() {
+            self.count("sidegate_east_west_shadow_diff");
+        }
+    }
+
+    /// A connection is closed since it was not known yet who calls.
+    pub fn unidentified(&self) {
+        self.ruled_by(Chain::Tcp, "Integrity", Name::Word(UNIDENTIFIED), false);
+    }
+
+    fn ruled_by(&self, chain: Chain, tier: &'static str, policy: Name, allowed: bool) {
+        let protocol = if chain == Chain::Http { "http" } else { "tcp" };
+        let decision = if allowed { "allow" } else { "deny" };
+        let mut rulings = self.rulings.borrow_mut();
+        let mut key = (protocol, tier, policy, decision);
+        if rulings.len() >= RULINGS && !rulings.contains_key(&key) {
+            key.2 = Name::Word("others");
+        }
+        let counter = rulings.entry(key).or_insert_with_key(|(protocol, tier, policy, decision)| {
+            let policy = match policy {
+                Name::Policy(name) => name,
+                Name::Word(word) => *word,
+            };
+            let policy = utf8_percent_encode(policy, LABEL);
+            Counter::new(format!(
+                "sidegate_east_west_total.protocol.{protocol}.tier.{tier}.policy.{policy}.decision.{decision}"
+            ))
+        });
+        self.untold.add(counter);
     }
 
     fn failed(&self, stage: Stage) {

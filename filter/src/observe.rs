@@ -8,13 +8,13 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use prost::Message;
 use serde_json::Value;
-use sidegate_engine::east_west::{Identity, Ruling};
 use sidegate_engine::trace::Outcome;
 use sidegate_engine::{Decision, DenialStatus, Headers, LocalReply, StepRecord, Verdict};
 
 use crate::host::{self, HostError, Level};
 use crate::metrics::status;
 use crate::plugin::Plugin;
+use crate::rulings;
 
 /// What is only to be looked at must not change what happens to a request.
 const fn ignore(_: Result<(), HostError>) {}
@@ -22,10 +22,10 @@ const fn ignore(_: Result<(), HostError>) {}
 /// A verdict that has been carried out, or is about to be, after this much waiting for others.
 pub fn verdict(plugin: &Plugin, headers: &Headers, verdict: &Verdict, waited: Duration) {
     plugin.metrics.decided(verdict, waited);
-    plugin.tell_soon();
     if let Some(ruling) = &verdict.ruling {
-        self::ruling(headers, ruling);
+        rulings::of_request(plugin, ruling);
     }
+    plugin.tell_soon();
     if let Some(auth_config) = &verdict.auth_config {
         ignore(host::set_property(b"sidegate.auth_config", auth_config.as_bytes()));
     }
@@ -36,22 +36,6 @@ pub fn verdict(plugin: &Plugin, headers: &Headers, verdict: &Verdict, waited: Du
     }
     if host::logs(Level::Debug) {
         host::log(Level::Debug, &trace(headers, verdict));
-    }
-}
-
-/// Who decided by identity, about whom, and whether policies of mode `Audit` would have decided otherwise.
-fn ruling(headers: &Headers, ruling: &Ruling) {
-    ignore(host::set_property(b"sidegate.decider", ruling.reason.to_string().as_bytes()));
-    if let Identity::Known(id) = &ruling.identity {
-        ignore(host::set_property(b"sidegate.peer", id.as_str().as_bytes()));
-    }
-    if let Some(shadow) = ruling.shadow.as_ref().filter(|_| ruling.differs()) {
-        let decision = if shadow.allowed { "allow" } else { "deny" };
-        ignore(host::set_property(b"sidegate.shadow", format!("{decision} by {}", shadow.reason).as_bytes()));
-        if host::logs(Level::Info) {
-            let id = headers.text("x-request-id").unwrap_or_default();
-            host::log(Level::Info, &printable(&format!("request {id}: {ruling}")));
-        }
     }
 }
 
@@ -128,7 +112,7 @@ fn trace(headers: &Headers, verdict: &Verdict) -> String {
 }
 
 /// One line of it, whatever a client wrote in there.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

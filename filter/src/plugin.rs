@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use sidegate_engine::east_west::Chain;
 use sidegate_engine::{Policy, Problem, Timestamp};
 
 use crate::calls::Calls;
@@ -13,6 +14,10 @@ use crate::metrics::Metrics;
 use crate::sign::HostSigner;
 use crate::snapshot;
 use crate::verify::HostVerifier;
+use crate::workload;
+
+/// The `root_id` of a plugin that is for connections.
+const TCP: &[u8] = b"sidegate_tcp";
 
 /// Shortest and longest time to the next tick.
 const TICKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_secs(60));
@@ -34,6 +39,7 @@ pub struct Plugin {
     tick: Cell<Tick>,
     tell: Cell<Option<Timestamp>>,
     ended: Cell<bool>,
+    said_so: Cell<bool>,
 }
 
 /// When the next tick comes.
@@ -66,6 +72,16 @@ impl Plugin {
         self.loaded.borrow().clone()
     }
 
+    /// What it is for.
+    pub fn chain(&self) -> Chain {
+        self.loaded.borrow().as_ref().map_or(Chain::Http, |loaded| loaded.policy.chain())
+    }
+
+    /// Whether to write a line that many requests may cause: once between two ticks.
+    pub fn says_so_now(&self) -> bool {
+        !self.said_so.replace(true)
+    }
+
     /// Reads the configuration and puts it into force; false if it is refused, and then the log says why.
     pub fn read_configuration(&self) -> bool {
         let configured = match host::plugin_configuration() {
@@ -91,6 +107,7 @@ impl Plugin {
     pub fn tick(&self) {
         host::look_at_log_level();
         self.tell.take();
+        self.said_so.take();
         self.metrics.tell();
         let Ok(now) = host::now() else { return };
         self.refresh_documents(now);
@@ -155,7 +172,12 @@ impl Plugin {
     fn configure(&self, configuration: &[u8]) -> Result<(), Vec<Problem>> {
         host::look_at_log_level();
         let verifier = HostVerifier::probe();
-        let policy = Policy::compile(configuration)?;
+        let chain = if host::property(b"plugin_root_id").as_deref() == Ok(TCP) { Chain::Tcp } else { Chain::Http };
+        let policy = Policy::compile_for(chain, configuration)?;
+        let policy = match policy.wants_workload() {
+            true => policy.with_workload(&workload::known().map_err(|problem| vec![problem])?)?,
+            false => policy,
+        };
         #[cfg(feature = "wristband")]
         let policy = policy.with_signer(Box::new(HostSigner::new(verifier.clone())));
         let policy = policy.with_verifier(Box::new(verifier));

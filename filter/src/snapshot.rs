@@ -1,6 +1,6 @@
-//! What the policy reads of a request, taken while its headers can be read.
+//! What the policy reads of a request, taken while its headers can be read; and of a connection.
 
-use sidegate_engine::{Attribute, Headers, Needs, Policy, Request};
+use sidegate_engine::{Attribute, Attributes, Headers, Needs, Policy, Request};
 
 use crate::host::{self, HostError};
 
@@ -15,11 +15,37 @@ pub fn take(policy: &Policy, paths: &Paths) -> Result<Request, HostError> {
     let headers = Headers::from_wire(host::request_headers()?).ok_or(HostError::Serialization)?;
     let mut request = Request { headers, ..Request::default() };
     let lookup = policy.lookup_needs();
-    read(lookup, Needs::default(), paths, &mut request)?;
+    read(lookup, Needs::default(), paths, &mut request.attributes)?;
     if let Some(auth_config) = policy.auth_config_for(&request) {
-        read(auth_config.needs, lookup, paths, &mut request)?;
+        let needs = auth_config.needs;
+        read(needs, lookup, paths, &mut request.attributes)?;
     }
     Ok(request)
+}
+
+/// The attributes that the policy reads of a connection.
+///
+/// # Errors
+/// One that is there cannot be read.
+pub fn of_connection(policy: &Policy, paths: &Paths) -> Result<Attributes, HostError> {
+    let mut attributes = Attributes::default();
+    read(policy.lookup_needs(), Needs::default(), paths, &mut attributes)?;
+    Ok(attributes)
+}
+
+/// Whether who calls is yet to be known, if that is told by its certificate: there is TLS, and no certificate was shown.
+///
+/// # Errors
+/// Envoy does not say.
+pub fn is_unidentified() -> Result<bool, HostError> {
+    let there = |path: &[u8]| match host::property(path) {
+        Ok(value) => Ok(Some(value)),
+        Err(HostError::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    };
+    // Its value is wrong until the handshake is over, but it is there.
+    let is_tls = there(b"connection\0tls_version")?.is_some_and(|version| !version.is_empty());
+    Ok(is_tls && there(path(Attribute::Mtls))?.as_deref() != Some(&[1]))
 }
 
 /// Paths of the properties that the configuration names.
@@ -60,7 +86,7 @@ fn host_override(policy: &Policy) -> Vec<u8> {
     steps.join("\0").into_bytes()
 }
 
-fn read(needs: Needs, known: Needs, paths: &Paths, request: &mut Request) -> Result<(), HostError> {
+fn read(needs: Needs, known: Needs, paths: &Paths, attributes: &mut Attributes) -> Result<(), HostError> {
     for attribute in needs.without(Attribute::Body).iter().filter(|attribute| !known.has(*attribute)) {
         let value = match attribute {
             Attribute::HostOverride => host::property(&paths.host_override),
@@ -69,7 +95,7 @@ fn read(needs: Needs, known: Needs, paths: &Paths, request: &mut Request) -> Res
             _ => host::property(path(attribute)),
         };
         match value {
-            Ok(value) => request.attributes.insert(attribute, to_text(attribute, value)),
+            Ok(value) => attributes.insert(attribute, to_text(attribute, value)),
             Err(HostError::NotFound) => {}
             Err(error) => return Err(error),
         }

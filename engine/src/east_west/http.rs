@@ -10,6 +10,7 @@ use super::identity::{Identity, Peer};
 use super::index::{Facts, Http};
 use super::object::Dimension;
 use super::ruling::Ruling;
+use super::tcp;
 use super::workload::WorkloadPolicy;
 use crate::request::{Attribute, Needs, Request};
 use crate::view::metadata;
@@ -80,17 +81,8 @@ impl WorkloadPolicy {
     }
 
     fn identity(&self, request: &Request) -> Identity {
-        let attributes = &request.attributes;
         let forwarded = if self.identities().forwarded() { request.headers.joined(FORWARDED) } else { None };
-        self.identities().identify(&Peer {
-            mtls: attributes.is_true(Attribute::Mtls),
-            validated: attributes.bytes(Attribute::PeerCertificateValid).map(|valid| valid == b"true"),
-            certificate: attributes.bytes(Attribute::PeerCertificate),
-            first_uri_san: attributes.bytes(Attribute::PeerUriSan),
-            own_uri_san: attributes.bytes(Attribute::OwnUriSan),
-            filter_state: attributes.bytes(Attribute::PeerPrincipal),
-            forwarded: forwarded.as_deref(),
-        })
+        self.identities().identify(&Peer { forwarded: forwarded.as_deref(), ..tcp::peer(&request.attributes) })
     }
 
     /// Payloads of tokens that Envoy has verified.

@@ -104,10 +104,9 @@ impl Identities {
     /// Who calls.
     #[must_use]
     pub fn identify(&self, peer: &Peer<'_>) -> Identity {
-        let id = match self.peer(peer) {
-            Ok(Some(id)) => id,
-            Ok(None) => return Identity::Absent,
-            Err(reason) => return Identity::Invalid(reason),
+        let id = match self.connected(peer) {
+            Identity::Known(id) => id,
+            nobody => return nobody,
         };
         // Without mutual TLS nothing is known of who has written the header.
         if !self.forwarded() || !peer.mtls {
@@ -122,6 +121,15 @@ impl Identities {
     }
 
     /// Who has opened the connection.
+    #[must_use]
+    pub fn connected(&self, peer: &Peer<'_>) -> Identity {
+        match self.peer(peer) {
+            Ok(Some(id)) => Identity::Known(id),
+            Ok(None) => Identity::Absent,
+            Err(reason) => Identity::Invalid(reason),
+        }
+    }
+
     fn peer(&self, peer: &Peer<'_>) -> Result<Option<SpiffeId>, &'static str> {
         if self.source == IdentitySource::FilterState {
             // Envoy's formatter writes `-` for what is not there.

@@ -26,6 +26,7 @@ mod pattern;
 mod rule;
 mod ruling;
 pub mod spiffe;
+mod tcp;
 mod workload;
 mod xfcc;
 

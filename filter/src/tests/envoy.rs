@@ -47,6 +47,8 @@ pub struct Host {
     answer: Answer,
     /// Root contexts that there are.
     roots: BTreeSet<u32>,
+    /// What a root context can read.
+    pub root_properties: BTreeMap<String, Vec<u8>>,
     /// The context that is acted for.
     pub effective: u32,
 }
@@ -67,7 +69,7 @@ pub struct Call {
     pub timeout: u32,
 }
 
-/// A request, and what was done to it.
+/// A request or a connection, and what was done to it.
 #[derive(Default)]
 pub struct Stream {
     pub headers: Pairs,
@@ -79,6 +81,8 @@ pub struct Stream {
     pub replies: Vec<Reply>,
     pub resumed: u32,
     pub reset: bool,
+    /// Sides of a connection that were closed.
+    pub closed: Vec<u32>,
 }
 
 /// A local reply.
@@ -197,6 +201,26 @@ impl Vm {
     pub fn response(&self, stream: u32) -> u32 {
         act_for(stream);
         unsafe { proxy_on_response_headers(stream, 1, 0) }
+    }
+
+    /// A new connection, on which nothing was sent.
+    pub fn connect(&self, properties: &[(&str, &[u8])]) -> u32 {
+        let id = self.open(&[]);
+        let properties = properties.iter().map(|(name, value)| (name.to_string(), value.to_vec()));
+        stream(id, |stream| stream.properties.extend(properties));
+        id
+    }
+
+    /// Who has opened the connection sends something.
+    pub fn downstream(&self, id: u32) -> u32 {
+        act_for(id);
+        unsafe { proxy_on_downstream_data(id, 3, 0) }
+    }
+
+    /// Who was called sends something.
+    pub fn upstream(&self, id: u32) -> u32 {
+        act_for(id);
+        unsafe { proxy_on_upstream_data(id, 3, 0) }
     }
 
     /// The stream ends, as when its client leaves.
@@ -390,9 +414,14 @@ unsafe extern "C" fn proxy_get_property(
     data: *mut *mut u8,
     size: *mut usize,
 ) -> u32 {
-    on_stream("get_property", |stream| {
-        let path = unsafe { text(path, path_size) }.replace('\0', ".");
-        stream.properties.get(&path).map_or(NOT_FOUND, |value| unsafe { give(value, data, size) })
+    let path = unsafe { text(path, path_size) }.replace('\0', ".");
+    unless_refused("get_property", |host| {
+        let properties = match host.streams.get(&host.effective) {
+            Some(stream) => &stream.properties,
+            None if host.roots.contains(&host.effective) => &host.root_properties,
+            None => return BAD_ARGUMENT,
+        };
+        properties.get(&path).map_or(NOT_FOUND, |value| unsafe { give(value, data, size) })
     })
 }
 
@@ -414,9 +443,12 @@ extern "C" fn proxy_continue_stream(_kind: u32) -> u32 {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_close_stream(_kind: u32) -> u32 {
+extern "C" fn proxy_close_stream(kind: u32) -> u32 {
     on_stream("close", |stream| {
-        stream.reset = true;
+        match kind {
+            0 => stream.reset = true,
+            side => stream.closed.push(side),
+        }
         OK
     })
 }
@@ -570,6 +602,8 @@ unsafe extern "C" {
     fn proxy_on_request_headers(id: u32, count: u32, end: u32) -> u32;
     fn proxy_on_request_body(id: u32, size: usize, end: u32) -> u32;
     fn proxy_on_request_trailers(id: u32, count: u32) -> u32;
+    fn proxy_on_downstream_data(id: u32, size: usize, end_of_stream: u32) -> u32;
+    fn proxy_on_upstream_data(id: u32, size: usize, end_of_stream: u32) -> u32;
     fn proxy_on_response_headers(id: u32, count: u32, end: u32) -> u32;
     fn proxy_on_http_call_response(id: u32, token: u32, headers: u32, body: usize, trailers: u32);
     fn proxy_on_done(id: u32) -> u32;

@@ -6,6 +6,7 @@ use self::envoy::{CONTINUE, PAUSE, Vm, host, metric, stream};
 use self::memory::allocated;
 
 mod calls;
+mod east_west;
 pub(crate) mod envoy;
 mod memory;
 

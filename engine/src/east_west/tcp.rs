@@ -1,0 +1,54 @@
+//! From what the proxy hands over of a connection to facts.
+
+use sidegate_config::IdentitySource;
+
+use super::block;
+use super::identity::{Identity, Peer};
+use super::index::Facts;
+use super::object::Dimension;
+use super::ruling::Ruling;
+use super::workload::WorkloadPolicy;
+use crate::request::{Attribute, Attributes, Needs};
+
+impl WorkloadPolicy {
+    /// The attributes that must be read to decide about a connection.
+    #[must_use]
+    pub fn connection_needs(&self) -> Needs {
+        // There is no header, neither of forwarders nor with an address, and no token.
+        let not_of_connections =
+            [Attribute::OwnUriSan, Attribute::Metadata, Attribute::PeerAddress, Attribute::SourceAddress];
+        let mut needs = not_of_connections.into_iter().fold(self.needs(), Needs::without);
+        if self.reads(Dimension::Peer) || self.reads(Dimension::Client) {
+            needs.add(Attribute::SourceAddress);
+        }
+        needs
+    }
+
+    /// Whether it is not known who calls before the handshake is over.
+    #[must_use]
+    pub fn waits_for_handshake(&self) -> bool {
+        self.identities().source() == IdentitySource::Certificate
+    }
+
+    /// Decides whether a connection is let in, once its handshake is over.
+    #[must_use]
+    pub fn judge_connection(&self, attributes: &Attributes) -> Ruling {
+        let address = attributes.text(Attribute::SourceAddress).and_then(|text| block::address(&text));
+        let port = attributes.text(Attribute::DestinationPort).and_then(|text| text.parse().ok());
+        let identity: Identity = self.identities().connected(&peer(attributes));
+        self.decide(&Facts { identity: &identity, port, peer: address, client: address, http: None })
+    }
+}
+
+/// What the attributes say of the peer.
+pub(super) fn peer(attributes: &Attributes) -> Peer<'_> {
+    Peer {
+        mtls: attributes.is_true(Attribute::Mtls),
+        validated: attributes.bytes(Attribute::PeerCertificateValid).map(|valid| valid == b"true"),
+        certificate: attributes.bytes(Attribute::PeerCertificate),
+        first_uri_san: attributes.bytes(Attribute::PeerUriSan),
+        own_uri_san: attributes.bytes(Attribute::OwnUriSan),
+        filter_state: attributes.bytes(Attribute::PeerPrincipal),
+        forwarded: None,
+    }
+}

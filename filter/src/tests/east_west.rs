@@ -1,0 +1,306 @@
+//! Policies over identity, of requests and of connections.
+
+use prost::Message as _;
+use prost_types::value::Kind;
+use prost_types::{Struct, Value as Proto};
+use serde_json::{Value, json};
+
+use super::envoy::{self, CONTINUE, PAUSE, Vm, host, metric, stream};
+use super::{errors, property, reply};
+
+const SLEEP: &[u8] = b"spiffe://cluster.local/ns/foo/sa/sleep";
+const EVIL: &[u8] = b"spiffe://cluster.local/ns/evil/sa/sleep";
+/// A port, as Envoy gives numbers.
+const PORT: (&str, &[u8]) = ("destination.port", &[0x90, 0x1f, 0, 0, 0, 0, 0, 0]);
+const DOWNSTREAM_AND_UPSTREAM: [u32; 2] = [2, 3];
+
+/// Lets in `foo/sleep`, at port 8080 of what has the label `app: api`; would keep out namespace `foo` if that were enforced.
+fn policies() -> Value {
+    let policy = |name: &str, action: &str, mode: &str, rule: Value| {
+        json!({
+            "apiVersion": "gateway.networking.x-k8s.io/v1alpha1", "kind": "XAuthorizationPolicy",
+            "metadata": {"name": name, "namespace": "prod"},
+            "spec": {
+                "targetRefs": [{"kind": "Pod", "selector": {"matchLabels": {"app": "api"}}}],
+                "action": action, "enforcementLevel": "Network", "mode": mode, "rules": [rule],
+            },
+        })
+    };
+    let sleep = json!({"type": "ServiceAccount", "serviceAccount": {"namespace": "foo", "name": "sleep"}});
+    json!([
+        policy("sleep", "ALLOW", "Enforce", json!({"sources": [sleep], "networkAttributes": {"ports": [8080]}})),
+        policy("trial", "DENY", "Audit", json!({"sources": [{"type": "Namespace", "namespace": "foo"}]})),
+    ])
+}
+
+/// With what stands in the certificate by one property, since that is enough here.
+fn config(workload: Value) -> String {
+    let options = json!({"eastWest": {"identity": {"assumeSingleUriSan": true}}});
+    let mut config = json!({"apiVersion": "sidegate.dev/v1alpha1", "kind": "PluginConfig", "resources": policies(),
+        "options": options});
+    if !workload.is_null() {
+        config["workload"] = workload;
+    }
+    config.to_string()
+}
+
+fn named() -> Value {
+    json!({"namespace": "prod", "labels": {"app": "api"}})
+}
+
+fn tcp(configuration: &str) -> Option<Vm> {
+    host(|host| host.root_properties.insert("plugin_root_id".to_owned(), b"sidegate_tcp".to_vec()));
+    Vm::start(configuration)
+}
+
+/// What Envoy knows of a connection whose peer has shown this.
+fn shown(uri: &[u8]) -> [(&'static str, &[u8]); 5] {
+    [
+        ("connection.tls_version", b"TLSv1.3"),
+        ("connection.mtls", &[1]),
+        ("connection.peer_certificate_valid", &[1]),
+        ("connection.uri_san_peer_certificate", uri),
+        PORT,
+    ]
+}
+
+fn closed(id: u32) -> Vec<u32> {
+    stream(id, |stream| stream.closed.clone())
+}
+
+fn total(vm: &Vm, labels: &str) -> i64 {
+    vm.tick(1000);
+    metric(&format!("sidegate_east_west_total.{labels}"))
+}
+
+#[test]
+fn a_connection_passes_both_ways_once_it_is_let_in() {
+    let vm = tcp(&config(named())).unwrap();
+    let id = vm.connect(&shown(SLEEP));
+    assert_eq!([vm.downstream(id), vm.upstream(id), vm.downstream(id)], [CONTINUE; 3]);
+    assert!(closed(id).is_empty());
+    assert_eq!(property(id, "sidegate.decision").unwrap(), "ok");
+    assert_eq!(property(id, "sidegate.decider").unwrap(), "prod/sleep#0");
+    assert_eq!(property(id, "sidegate.peer").unwrap().as_bytes(), SLEEP);
+    assert_eq!(total(&vm, "protocol.tcp.tier.Namespace.policy.prod%2Fsleep.decision.allow"), 1, "it is decided once");
+    vm.close(id);
+}
+
+#[test]
+fn a_connection_that_is_kept_out_is_closed_before_a_byte_passes() {
+    let vm = tcp(&config(named())).unwrap();
+    let plain: [(&str, &[u8]); 1] = [PORT];
+    let other_port = [&shown(SLEEP)[..4], &[("destination.port", &[1, 0, 0, 0, 0, 0, 0, 0])]].concat();
+    for properties in [&shown(EVIL)[..], &plain, &other_port, &shown(b"spiffe://td/a,spiffe://td/b"), &[]] {
+        for server_first in [false, true] {
+            let id = vm.connect(properties);
+            let first = if server_first { vm.upstream(id) } else { vm.downstream(id) };
+            assert_eq!([first, vm.downstream(id), vm.upstream(id)], [PAUSE; 3]);
+            assert_eq!(closed(id), DOWNSTREAM_AND_UPSTREAM, "once");
+            assert_eq!(property(id, "sidegate.decision").unwrap(), "permission_denied");
+        }
+    }
+    assert_eq!(total(&vm, "protocol.tcp.tier.Namespace.policy.implicit.decision.deny"), 8);
+    assert_eq!(total(&vm, "protocol.tcp.tier.Integrity.policy.identity-invalid.decision.deny"), 2);
+}
+
+#[test]
+fn a_server_that_speaks_before_the_handshake_is_over_is_closed() {
+    let vm = tcp(&config(named())).unwrap();
+    for mtls in [Some(&[0_u8][..]), None] {
+        let id = vm.connect(&[("connection.tls_version", b"TLSv1.2"), PORT]);
+        stream(id, |stream| stream.properties.extend(mtls.map(|no| ("connection.mtls".to_owned(), no.to_vec()))));
+        assert_eq!([vm.upstream(id), vm.downstream(id)], [PAUSE; 2]);
+        assert_eq!(closed(id), DOWNSTREAM_AND_UPSTREAM);
+        assert_eq!(property(id, "sidegate.rule").unwrap(), "identity-pending");
+    }
+    let said = |host: &mut envoy::Host| host.logs.iter().filter(|(_, line)| line.contains("server speaks")).count();
+    assert_eq!(host(said), 1, "one line between two ticks");
+    assert_eq!(total(&vm, "protocol.tcp.tier.Integrity.policy.identity-pending.decision.deny"), 2);
+
+    let id = vm.connect(&shown(SLEEP));
+    assert_eq!([vm.upstream(id), vm.downstream(id)], [CONTINUE; 2], "after the handshake it may");
+}
+
+#[test]
+fn identities_of_filter_state_wait_for_no_handshake() {
+    let configuration =
+        config(named()).replace(r#""identity":{"assumeSingleUriSan":true}"#, r#""identity":{"source":"FilterState"}"#);
+    let vm = tcp(&configuration).unwrap();
+    let connect = |who: &[u8]| {
+        vm.connect(&[("connection.tls_version", b"TLSv1.3"), ("filter_state.io.istio.peer_principal", who), PORT])
+    };
+    assert_eq!(vm.upstream(connect(SLEEP)), CONTINUE);
+    assert_eq!(vm.upstream(connect(EVIL)), PAUSE);
+}
+
+#[test]
+fn a_connection_that_cannot_be_decided_is_closed() {
+    let vm = tcp(&config(named())).unwrap();
+    host(|host| host.refuse.insert("get_property", 10));
+    for server_first in [false, true] {
+        let id = vm.connect(&shown(SLEEP));
+        let first = if server_first { vm.upstream(id) } else { vm.downstream(id) };
+        assert_eq!([first, vm.downstream(id), vm.upstream(id)], [PAUSE; 3]);
+        assert_eq!(closed(id), DOWNSTREAM_AND_UPSTREAM);
+        assert_eq!(property(id, "sidegate.decision").unwrap(), "unavailable");
+    }
+    host(|host| host.refuse.clear());
+    vm.tick(1000);
+    assert_eq!(metric("sidegate_failed_total.class.host"), 2);
+
+    host(|host| host.refuse.insert("close", 10));
+    let id = vm.connect(&shown(EVIL));
+    assert_eq!([vm.downstream(id), vm.upstream(id)], [PAUSE; 2]);
+    assert!(errors()[0].contains("stays open"), "{:?}", errors());
+}
+
+#[test]
+fn requests_and_connections_are_not_taken_for_one_another() {
+    let vm = Vm::start(&config(named())).unwrap();
+    let id = vm.connect(&shown(SLEEP));
+    assert_eq!([vm.downstream(id), vm.upstream(id)], [PAUSE; 2]);
+    assert_eq!(closed(id), DOWNSTREAM_AND_UPSTREAM);
+    let logged = host(|host| host.logs.iter().any(|(_, line)| line.contains("`sidegate_tcp`")));
+    assert!(logged, "the log says what is wrong");
+
+    let vm = tcp(&config(named())).unwrap();
+    let (id, action) = vm.request(&[(":authority", "api.prod"), (":method", "GET"), (":path", "/")]);
+    assert_eq!((action, reply(id).0), (PAUSE, 503));
+
+    for nobody in [Vm::unknown(), Vm::unconfigured()] {
+        let id = nobody.connect(&shown(SLEEP));
+        assert_eq!([nobody.downstream(id), nobody.upstream(id)], [PAUSE; 2]);
+        nobody.close(id);
+    }
+}
+
+#[test]
+fn a_connection_keeps_what_was_decided() {
+    let vm = tcp(&config(named())).unwrap();
+    let [open, new] = [vm.connect(&shown(SLEEP)), vm.connect(&shown(SLEEP))];
+    assert_eq!(vm.downstream(open), CONTINUE);
+    assert!(vm.configure(&config(named()).replace("8080", "1")));
+    assert_eq!([vm.downstream(open), vm.upstream(open)], [CONTINUE; 2]);
+    assert_eq!(vm.downstream(new), PAUSE);
+}
+
+#[test]
+fn connections_that_are_over_leave_nothing() {
+    let vm = tcp(&config(named())).unwrap();
+    let round = || {
+        for number in 0..1000 {
+            let id = vm.connect(&shown(if number % 2 == 0 { SLEEP } else { EVIL }));
+            if number % 3 > 0 {
+                vm.downstream(id);
+            }
+            vm.close(id);
+        }
+        vm.tick(1000);
+        host(|host| {
+            host.logs.clear();
+            host.logs.shrink_to_fit();
+        });
+        super::allocated()
+    };
+    // What a first round leaves is there for the next.
+    round();
+    let (before, after) = (round(), round());
+    assert!(after < before + 10_000, "{before} bytes became {after}");
+}
+
+#[test]
+fn connections_have_no_auth_configs() {
+    assert!(tcp(&super::keys()).is_none());
+    assert!(errors()[0].contains("no policy over identity"), "{:?}", errors());
+    let without = json!({"apiVersion": "sidegate.dev/v1alpha1", "kind": "PluginConfig", "resources": [],
+        "options": {"eastWest": {}}});
+    let vm = tcp(&without.to_string()).unwrap();
+    assert_eq!(vm.downstream(vm.connect(&[PORT])), CONTINUE, "what no policy is about is open");
+}
+
+#[test]
+fn a_request_that_is_kept_out_is_answered_without_a_word_why() {
+    let vm = Vm::start(&config(named())).unwrap();
+    let ask = |uri: &[u8]| {
+        let id = vm.open(&[(":authority", "api.prod"), (":method", "GET"), (":path", "/")]);
+        let properties = shown(uri).map(|(name, value)| (name.to_owned(), value.to_vec()));
+        stream(id, |stream| stream.properties.extend(properties));
+        (id, vm.headers(id))
+    };
+    let (id, action) = ask(EVIL);
+    assert_eq!(action, PAUSE);
+    assert_eq!(reply(id), (403, "sidegate_permission_denied{implicit(Network)}".to_owned()));
+    assert_eq!(property(id, "sidegate.decider").unwrap(), "implicit(Network)");
+    assert!(property(id, "sidegate.reason").unwrap().contains("closed by prod/sleep"));
+    super::assert_stopped(&vm, id);
+
+    let (id, action) = ask(SLEEP);
+    assert_eq!(action, CONTINUE);
+    assert_eq!(property(id, "sidegate.peer").unwrap().as_bytes(), SLEEP);
+    assert_eq!(property(id, "sidegate.shadow").unwrap(), "deny by prod/trial#0");
+    ask(SLEEP);
+    let infos = |host: &mut envoy::Host| host.logs.iter().filter(|(level, _)| *level == 2).count();
+    assert_eq!(host(infos), 1, "one line between two ticks");
+    assert_eq!(total(&vm, "protocol.http.tier.Namespace.policy.prod%2Fsleep.decision.allow"), 2);
+    assert_eq!(metric("sidegate_east_west_shadow_diff"), 2);
+    assert_eq!(metric("sidegate_east_west_shadow_denied"), 3);
+}
+
+/// The node as Istio describes it, serialized.
+fn node(metadata: Value) -> Vec<u8> {
+    fn proto(value: Value) -> Proto {
+        let kind = match value {
+            Value::String(text) => Kind::StringValue(text),
+            Value::Object(members) => {
+                Kind::StructValue(Struct { fields: members.into_iter().map(|(k, v)| (k, proto(v))).collect() })
+            }
+            Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap()),
+            _ => Kind::NullValue(0),
+        };
+        Proto { kind: Some(kind) }
+    }
+    let Some(Kind::StructValue(metadata)) = proto(metadata).kind else { panic!("metadata is an object") };
+    let metadata = metadata.encode_to_vec();
+    let length = u8::try_from(metadata.len()).unwrap();
+    // Field 1 is the id, field 3 the metadata.
+    [&[0x0a, 4][..], b"pod1", &[0x1a, length], &metadata].concat()
+}
+
+#[test]
+fn the_workload_is_what_the_node_says_unless_the_configuration_does() {
+    let sleep = |configuration: &str, name: &str, metadata: Value| {
+        host(|host| host.root_properties.insert(name.to_owned(), node(metadata)));
+        let vm = tcp(configuration)?;
+        Some([SLEEP, EVIL].map(|uri| vm.downstream(vm.connect(&shown(uri)))))
+    };
+    let prod = || json!({"NAMESPACE": "prod", "LABELS": {"app": "api"}, "MESH_ID": "cluster.local", "X": 1});
+    for name in ["xds.node", "node"] {
+        assert_eq!(sleep(&config(json!(null)), name, prod()), Some([CONTINUE, PAUSE]), "{name}");
+        host(|host| host.root_properties.clear());
+    }
+    let other_labels = json!({"NAMESPACE": "prod", "LABELS": {"app": "web"}});
+    assert_eq!(sleep(&config(json!(null)), "xds.node", other_labels.clone()), Some([CONTINUE; 2]), "not selected");
+    assert_eq!(sleep(&config(named()), "xds.node", other_labels), Some([CONTINUE, PAUSE]), "the configuration says so");
+    let other_mesh = json!({"NAMESPACE": "prod", "LABELS": {"app": "api"}, "MESH_ID": "other"});
+    assert_eq!(sleep(&config(json!(null)), "xds.node", other_mesh), Some([PAUSE; 2]), "another trust domain");
+}
+
+#[test]
+fn policies_without_a_workload_are_refused() {
+    for (metadata, reason) in [
+        (json!({}), "`NAMESPACE`"),
+        (json!({"NAMESPACE": ""}), "`NAMESPACE`"),
+        (json!({"NAMESPACE": 1}), "metadata.NAMESPACE"),
+        (json!({"NAMESPACE": "prod", "LABELS": {"app": 1}}), "metadata.LABELS.app"),
+        (json!({"NAMESPACE": "prod", "LABELS": {"app": null}}), "metadata.LABELS.app"),
+        (json!({"NAMESPACE": "prod", "LABELS": "app"}), "metadata.LABELS"),
+    ] {
+        host(|host| host.root_properties.insert("xds.node".to_owned(), node(metadata)));
+        assert!(Vm::start(&config(json!(null))).is_none(), "{reason}");
+        assert!(errors()[0].contains(reason), "{:?}", errors());
+        host(|host| *host = envoy::Host::default());
+    }
+    host(|host| host.root_properties.insert("xds.node".to_owned(), b"\xff".to_vec()));
+    assert!(Vm::start(&config(json!(null))).is_none());
+}
