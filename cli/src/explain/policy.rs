@@ -171,7 +171,8 @@ fn ordered<'a, T>(
 }
 
 fn way_in(rule: &AuthenticationSpec) -> String {
-    let AuthenticationSpec { api_key, jwt, oauth2_introspection, x509, kubernetes_token_review, plain, .. } = rule;
+    let AuthenticationSpec { api_key, jwt, oauth2_introspection, x509, kubernetes_token_review, plain, hmac, .. } =
+        rule;
     let jwt = jwt.as_ref().map(|jwt| {
         let of = jwt.issuer_url.as_deref().or(jwt.jwks_url.as_deref()).unwrap_or_default();
         let audiences = jwt.audiences.join(" or ");
@@ -181,6 +182,7 @@ fn way_in(rule: &AuthenticationSpec) -> String {
     jwt.or_else(|| api_key.as_ref().map(|_| "apiKey".to_owned()))
         .or_else(|| oauth2_introspection.as_ref().map(|spec| format!("oauth2Introspection by {}", spec.endpoint)))
         .or_else(|| x509.as_ref().map(|_| "x509".to_owned()))
+        .or_else(|| hmac.as_ref().map(|_| "hmac".to_owned()))
         .or_else(|| kubernetes_token_review.as_ref().map(|_| "kubernetesTokenReview".to_owned()))
         .or_else(|| plain.map(|text| format!("plain, {text}")))
         .unwrap_or_else(|| "anonymous".to_owned())

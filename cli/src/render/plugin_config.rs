@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use sidegate_config::{
-    ApiKeySpec, AuthConfig, AuthConfigSpec, AuthorizationSpec, Documents, HttpSpec, ObjectMeta, SecretKeyRef,
+    ApiKeySpec, AuthConfig, AuthConfigSpec, AuthorizationSpec, Documents, HmacSpec, HttpSpec, ObjectMeta, SecretKeyRef,
     SecretRef, SigningKeyRef, X509Spec,
 };
 
@@ -94,6 +94,10 @@ impl Read {
                     let found = secrets.selected(document, selector, *all_namespaces, namespaces);
                     let keys = read.selected(found, &["api_key", "api_key_sha256"]);
                     read.keys.extend(keys);
+                }
+                if let Some(HmacSpec { selector, all_namespaces, namespaces, .. }) = &rule.hmac {
+                    let found = secrets.selected(document, selector, *all_namespaces, namespaces);
+                    read.selected(found, &["hmac_key"]);
                 }
                 if let Some(X509Spec { selector, all_namespaces, namespaces, source: _ }) = &rule.x509 {
                     let found = secrets.selected(document, selector, *all_namespaces, namespaces);
