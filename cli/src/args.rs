@@ -30,7 +30,7 @@ pub enum Command {
     Render(Box<Render>),
     /// Show which policy holds for a host, or how one request is decided, step by step
     #[command(after_help = EXPLAIN)]
-    Explain(Explain),
+    Explain(Box<Explain>),
     /// Run policy tests: cases with requests, scripted replies, and what is expected
     #[command(after_help = TEST)]
     Test(Test),
@@ -166,7 +166,8 @@ Examples:
   sidegate explain -f policies/ --host talker.example.com
   sidegate explain -f policies/ --host talker.example.com --method POST --path /hello -H 'x-tenant: acme'
   sidegate explain -f policies/ --host talker.example.com --token \"$TOKEN\" --jwks keys.json --now 2026-01-31T12:00:00Z
-  sidegate explain -f policies/ --host talker.example.com --token '${token.jane}' --replies replies.yaml -o json";
+  sidegate explain -f policies/ --host talker.example.com --token '${token.jane}' --replies replies.yaml -o json
+  sidegate explain -f policies/ --workload prod --label app=api --port 8080 --from spiffe://cluster.local/ns/shop/sa/web";
 
 #[derive(Debug, Args)]
 pub struct Explain {
@@ -193,6 +194,21 @@ pub struct Explain {
     /// What Envoy knows of the connection, as `source.address=10.0.0.1:4711`. May be repeated
     #[arg(long = "attribute", value_name = "NAME=VALUE")]
     pub attributes: Vec<String>,
+    /// Policies over identity: the workload that is called, as `NAMESPACE` or `NAMESPACE/SERVICEACCOUNT`
+    #[arg(long, value_name = "WORKLOAD")]
+    pub workload: Option<String>,
+    /// A label of its pod. May be repeated
+    #[arg(long = "label", value_name = "NAME=VALUE", requires = "workload")]
+    pub labels: Vec<String>,
+    /// The port that is called
+    #[arg(long, requires = "workload")]
+    pub port: Option<u16>,
+    /// Who calls: a SPIFFE ID, or `nobody` for somebody without an identity
+    #[arg(long, value_name = "ID", requires = "workload")]
+    pub from: Option<String>,
+    /// It is a connection, not a request
+    #[arg(long, requires = "workload")]
+    pub tcp: bool,
     /// The time of the request, by RFC 3339 or in seconds since 1970. Default: now
     #[arg(long, value_name = "TIME")]
     pub now: Option<String>,

@@ -5,9 +5,11 @@ use crate::report::{Finding, Level};
 use crate::yaml::{self, Kind, Mark, Member, Node};
 
 /// Groups whose kinds are ours to judge; documents of others are left out.
-const GROUPS: [&str; 2] = ["authorino.kuadrant.io/", "sidegate.dev/"];
+const GROUPS: [&str; 3] = ["authorino.kuadrant.io/", "sidegate.dev/", "gateway.networking.x-k8s.io/"];
 /// Kinds that are ours to judge, whatever their group.
-const KINDS: [&str; 4] = ["AuthConfig", "Secret", "ReferenceGrant", "PluginConfig"];
+const KINDS: [&str; 5] = ["AuthConfig", "Secret", "ReferenceGrant", "Namespace", "PluginConfig"];
+/// Kinds that are in no namespace.
+const CLUSTER_WIDE: [&str; 2] = ["ClusterAuthorizationPolicy", "Namespace"];
 
 /// All documents, as one `PluginConfig`.
 #[derive(Debug)]
@@ -86,7 +88,12 @@ impl Configuration {
 pub fn label(resource: &Node) -> String {
     let metadata = |name: &str| resource.member("metadata").and_then(|metadata| metadata.text(name));
     let namespace = metadata("namespace").filter(|namespace| !namespace.is_empty()).unwrap_or("default");
-    format!("{} {namespace}/{}", resource.text("kind").unwrap_or_default(), metadata("name").unwrap_or_default())
+    let (kind, name) = (resource.text("kind").unwrap_or_default(), metadata("name").unwrap_or_default());
+    match kind {
+        kind if CLUSTER_WIDE.contains(&kind) => format!("{kind} {name}"),
+        "XAuthorizationPolicy" => format!("AuthorizationPolicy {namespace}/{name}"),
+        kind => format!("{kind} {namespace}/{name}"),
+    }
 }
 
 #[derive(Default)]

@@ -3,6 +3,7 @@
 mod decision;
 mod policy;
 mod script;
+mod workload;
 
 use sidegate_cases::prepare;
 use sidegate_config::Documents;
@@ -27,6 +28,9 @@ struct Subject {
 pub fn run(arguments: &Explain) -> Outcome {
     let Explain { files: Files { files }, host, .. } = arguments;
     let subject = Subject::of(Configuration::of(&files::read(files)?))?;
+    if let Some(workload) = &arguments.workload {
+        return workload::explain(&subject, workload, arguments);
+    }
     if arguments.is_request() {
         let host = host.as_deref().or_else(|| subject.only_host());
         let host = host.ok_or("say by `--host` which host the request is for")?;

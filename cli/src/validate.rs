@@ -28,7 +28,11 @@ pub fn run(Validate { files: Files { files }, strict, without_secrets, output }:
 pub fn check(configuration: &Configuration) -> Vec<Finding> {
     let text = configuration.text();
     let mut findings = configuration.findings.clone();
-    let problems = Policy::compile(text.as_bytes()).err().unwrap_or_default();
+    let (problems, left_out) = match Policy::compile(text.as_bytes()) {
+        Ok(policy) => (Vec::new(), policy.mesh().map(|mesh| mesh.left_out().to_vec()).unwrap_or_default()),
+        Err(problems) => (problems, Vec::new()),
+    };
+    findings.extend(left_out.into_iter().map(|problem| finding(configuration, Level::Warning, "east-west", problem)));
     findings.extend(problems.into_iter().map(|problem| finding(configuration, Level::Error, "configuration", problem)));
     // What is whole of a broken configuration is looked into too.
     let documents = sidegate_config::decode(text.as_bytes()).unwrap_or_else(|Broken { rest, .. }| *rest);
@@ -63,7 +67,12 @@ fn summary(configuration: &Configuration) -> String {
         1 => format!("1 {kind}"),
         many => format!("{many} {kind}s"),
     };
-    format!("{} and {}", count("AuthConfig"), count("Secret"))
+    let policies = ["AuthorizationPolicy", "XAuthorizationPolicy", "ClusterAuthorizationPolicy"];
+    match policies.iter().map(|kind| configuration.count(kind)).sum::<usize>() {
+        0 => format!("{} and {}", count("AuthConfig"), count("Secret")),
+        1 => format!("{}, {} and 1 policy over identity", count("AuthConfig"), count("Secret")),
+        many => format!("{}, {} and {many} policies over identity", count("AuthConfig"), count("Secret")),
+    }
 }
 
 /// The AuthConfigs of a configuration.

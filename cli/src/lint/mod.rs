@@ -7,6 +7,7 @@ mod missing_header;
 mod open;
 mod plain_identity;
 mod regex;
+mod sources;
 mod trusted_forwarders;
 
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ use sidegate_config::{
 type Lint = fn(&Documents, &mut Warnings);
 
 /// All checks by their names. One that is about another kind of document goes here too.
-const LINTS: [(&str, Lint); 8] = [
+const LINTS: [(&str, Lint); 9] = [
     ("missing-header", missing_header::check),
     ("audience", audience::check),
     ("hosts", hosts::check),
@@ -29,6 +30,7 @@ const LINTS: [(&str, Lint); 8] = [
     ("open", open::check),
     ("plain-identity", plain_identity::check),
     ("trusted-forwarders", trusted_forwarders::check),
+    ("sources", sources::check),
 ];
 
 /// All warnings, with the names of the checks.

@@ -105,3 +105,27 @@ fn what_is_imported_is_told_where_it_was_written() {
     assert_eq!(ran.code, Some(1));
     golden("explain/composed-denied.txt", &ran.out);
 }
+
+#[test]
+fn policies_over_identity_are_told_for_a_workload() {
+    let mesh = ["explain", "-f", "documents/mesh.yaml", "--workload", "prod", "--label", "app=api"];
+    let asked = |more: &[&str]| sidegate(&[&mesh[..], more].concat());
+    let ran = asked(&[]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    golden("explain/mesh.txt", &ran.out);
+    for (name, from, port, code) in [
+        ("mesh-allowed", "spiffe://cluster.local/ns/shop/sa/web", "8080", 0),
+        ("mesh-port", "spiffe://cluster.local/ns/shop/sa/web", "9090", 1),
+        ("mesh-denied", "spiffe://cluster.local/ns/dev/sa/web", "8080", 1),
+        ("mesh-nobody", "nobody", "8080", 1),
+    ] {
+        let ran = asked(&["--from", from, "--port", port]);
+        assert_eq!(ran.code, Some(code), "{name}: {}{}", ran.out, ran.err);
+        golden(&format!("explain/{name}.txt"), &ran.out);
+        let json = asked(&["--from", from, "--port", port, "-o", "json"]);
+        let json: Value = serde_json::from_str(&json.out).unwrap();
+        assert_eq!(json["decision"]["decision"], if code == 0 { "ALLOW" } else { "DENY" }, "{name}");
+    }
+    assert_eq!(asked(&["--from", "web"]).code, Some(2));
+    assert_eq!(sidegate(&["explain", "-f", "documents/good.yaml", "--workload", "prod"]).code, Some(2));
+}

@@ -98,3 +98,15 @@ fn imports_and_grants_are_of_one_configuration() {
     let ran = sidegate(&["validate", "-f", "documents/composed.yaml"]);
     assert_eq!((ran.code, ran.out.as_str()), (Some(0), "2 AuthConfigs and 3 Secrets: no errors, no warnings\n"));
 }
+
+#[test]
+fn policies_over_identity_are_checked() {
+    let ran = sidegate(&["validate", "-f", "documents/mesh.yaml"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.out);
+    golden("validate/mesh.txt", &ran.out);
+    let broken = "apiVersion: gateway.networking.x-k8s.io/v1alpha1\nkind: AuthorizationPolicy\nmetadata: {name: a, namespace: b}\n\
+                  spec:\n  targetRefs: []\n  action: MAYBE\n  enforcementLevel: Network\n";
+    let ran = fed(&["validate", "-f", "-"], broken);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.out.contains("<stdin>:6:3: error: AuthorizationPolicy b/a: spec.action: "), "{}", ran.out);
+}

@@ -1,0 +1,69 @@
+//! Policies over identity: what is in force for a workload, and what becomes of one call.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use sidegate_config::Workload;
+use sidegate_engine::east_west::explain::{Question, explain as ask};
+use sidegate_engine::east_west::{Chain, Facts, Http, Identity, SpiffeId};
+use sidegate_engine::{Headers, Problem};
+
+use super::Subject;
+use crate::Outcome;
+use crate::args::{Explain, ExplainFormat};
+use crate::report::printable;
+
+/// Who has no identity, as `--from` says it.
+const NOBODY: &str = "nobody";
+
+/// Prints what is in force for a workload; false if the call is denied.
+pub fn explain(subject: &Subject, workload: &str, arguments: &Explain) -> Outcome {
+    let mesh = subject.policy.mesh().ok_or("there are no policies over identity in the documents")?;
+    let workload = mesh.workload(&known(workload, arguments)?);
+    let identity = match arguments.from.as_deref() {
+        None | Some(NOBODY) => Identity::Absent,
+        Some(text) => Identity::Known(SpiffeId::parse(text).map_err(|reason| format!("`{text}` {reason}"))?),
+    };
+    let headers = Headers::from_pairs(pairs(arguments)?);
+    let http = (!arguments.tcp).then_some(Http { headers: &headers, tokens: &[] });
+    let facts = Facts { identity: &identity, port: arguments.port, peer: None, client: None, http };
+    let chain = if arguments.tcp { Chain::Tcp } else { Chain::Http };
+    let call = arguments.from.is_some().then_some(facts);
+    let explained = ask(mesh, &Question { workload, chain, port: arguments.port, call }).map_err(in_lines)?;
+    let json = explained.to_json();
+    match arguments.output {
+        ExplainFormat::Text => explained.to_string().lines().for_each(|text| line!("{}", printable(text))),
+        ExplainFormat::Json => line!("{json:#}"),
+    }
+    Ok(json.pointer("/decision/decision").and_then(Value::as_str) != Some("DENY"))
+}
+
+/// `NAMESPACE` or `NAMESPACE/SERVICEACCOUNT`, and labels.
+fn known(workload: &str, arguments: &Explain) -> Result<Workload, String> {
+    let (namespace, service_account) = match workload.split_once('/') {
+        Some((namespace, account)) => (namespace, Some(account.to_owned())),
+        None => (workload, None),
+    };
+    let pair = |text: &String| match text.split_once('=') {
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+        None => Err(format!("`{text}`: a label is written as `name=value`")),
+    };
+    let labels = arguments.labels.iter().map(pair).collect::<Result<BTreeMap<_, _>, _>>()?;
+    Ok(Workload { namespace: Some(namespace.to_owned()), labels, service_account, ..Workload::default() })
+}
+
+fn pairs(Explain { host, method, path, headers, .. }: &Explain) -> Result<Vec<(String, Vec<u8>)>, String> {
+    let pseudo = [(":authority", host, ""), (":method", method, "GET"), (":path", path, "/")];
+    let mut pairs: Vec<(String, Vec<u8>)> = (pseudo.iter())
+        .map(|(name, given, default)| ((*name).to_owned(), given.as_deref().unwrap_or(default).as_bytes().to_vec()))
+        .collect();
+    for header in headers {
+        let (name, value) = header.split_once(':').ok_or("a header is written as `name: value`")?;
+        pairs.push((name.trim().to_ascii_lowercase(), value.trim().as_bytes().to_vec()));
+    }
+    Ok(pairs)
+}
+
+fn in_lines(problems: Vec<Problem>) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
