@@ -23,7 +23,7 @@ pub struct Configuration {
 impl Configuration {
     /// Puts the documents of files together.
     pub fn of(files: &[File]) -> Self {
-        let mark = Mark { file: files.first().map_or("", |file| &file.name).into(), line: 1, column: 1, index: 0 };
+        let mark = Mark { file: files.first().map_or("", |file| &file.name).into(), line: 1, column: 1 };
         let mut collected = Collected::default();
         for file in files {
             match yaml::parse(&file.name, &file.text) {

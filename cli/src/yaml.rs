@@ -26,8 +26,6 @@ pub struct Mark {
     pub line: usize,
     /// In characters, from 1.
     pub column: usize,
-    /// In characters from the beginning.
-    pub index: usize,
 }
 
 /// One value.
@@ -35,8 +33,6 @@ pub struct Mark {
 pub struct Node {
     /// Where it begins.
     pub mark: Mark,
-    /// Where it ends, in characters from the beginning; of a block that is somewhere before what comes next.
-    pub end: usize,
     /// What it is.
     pub kind: Kind,
 }
@@ -103,7 +99,7 @@ struct Open {
 
 impl Reader {
     fn mark(&self, marker: Marker) -> Mark {
-        Mark { file: Rc::clone(&self.file), line: marker.line(), column: marker.col() + 1, index: marker.index() }
+        Mark { file: Rc::clone(&self.file), line: marker.line(), column: marker.col() + 1 }
     }
 
     fn mistake<T>(&self, marker: Marker, message: impl Into<String>) -> Result<T, Mistake> {
@@ -118,7 +114,7 @@ impl Reader {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let kind = scalar(&text, style, tag.as_deref());
-                let node = Node { mark: self.mark(span.start), end: span.end.index(), kind };
+                let node = Node { mark: self.mark(span.start), kind };
                 self.close(node, anchor, span.start)
             }
             Event::Alias(anchor) => {
@@ -126,16 +122,12 @@ impl Reader {
                     return self.mistake(span.start, "the alias has no anchor before it");
                 };
                 node.mark = self.mark(span.start);
-                node.end = span.end.index();
                 self.close(node, 0, span.start)
             }
             Event::SequenceStart(anchor, _) => self.open(Kind::List(Vec::new()), anchor, span),
             Event::MappingStart(anchor, _) => self.open(Kind::Object(Vec::new()), anchor, span),
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
-                Some(Open { mut node, anchor, .. }) => {
-                    node.end = span.end.index();
-                    self.close(node, anchor, span.start)
-                }
+                Some(Open { node, anchor, .. }) => self.close(node, anchor, span.start),
                 None => Ok(()),
             },
             Event::DocumentStart(_) => {
@@ -153,7 +145,7 @@ impl Reader {
         if let Some(Open { node: Node { kind: Kind::Object(_), .. }, name: None, .. }) = self.open.last() {
             return self.mistake(span.start, "a name must be a text");
         }
-        let node = Node { mark: self.mark(span.start), end: span.end.index(), kind };
+        let node = Node { mark: self.mark(span.start), kind };
         self.open.push(Open { node, anchor, name: None });
         Ok(())
     }
@@ -231,7 +223,7 @@ fn number(text: &str) -> Option<Number> {
 impl Node {
     /// Something that stands in no file.
     pub fn new(mark: &Mark, kind: Kind) -> Self {
-        Self { mark: mark.clone(), end: mark.index, kind }
+        Self { mark: mark.clone(), kind }
     }
 
     fn count(&self) -> usize {
