@@ -1,12 +1,14 @@
 //! What only a real Envoy can show: `cargo test -p sidegate-tests --test e2e`.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use east_west::{Mesh, vectors::Vectors};
 use libtest_mimic::{Arguments, Trial};
 use sidegate_tests::envoy::Paths;
 use world::World;
 
 mod bodies;
+mod east_west;
 mod examples;
 mod faults;
 mod frames;
@@ -39,19 +41,34 @@ fn main() {
             })
         })
         .collect();
-    trials.extend([updates::ALL, vm::ALL, wristbands::ALL, faults::ALL, examples::ALL].concat().into_iter().map(
-        |(name, scenario)| {
-            let paths = paths.clone();
-            Trial::test(name, move || {
-                scenario(&paths);
-                Ok(())
-            })
-        },
-    ));
+    // Each is started by the first scenario that is about it.
+    let (mesh, vectors) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::new()));
+    trials.extend(east_west::all().into_iter().map(|(name, scenario)| {
+        let (mesh, paths) = (Arc::clone(&mesh), paths.clone());
+        Trial::test(name, move || {
+            scenario(mesh.get_or_init(|| Mesh::start(&paths).unwrap_or_else(|error| panic!("{error}"))));
+            Ok(())
+        })
+    }));
+    trials.extend(east_west::vectors::all().into_iter().map(|vector| {
+        let (vectors, paths) = (Arc::clone(&vectors), paths.clone());
+        Trial::test(format!("mesh vector {}", vector.name), move || {
+            let started = vectors.get_or_init(|| Vectors::start(&paths).unwrap_or_else(|error| panic!("{error}")));
+            started.check(&vector).map_err(Into::into)
+        })
+    }));
+    let own = [updates::ALL, vm::ALL, wristbands::ALL, faults::ALL, examples::ALL, east_west::OWN];
+    trials.extend(own.concat().into_iter().map(|(name, scenario)| {
+        let paths = paths.clone();
+        Trial::test(name, move || {
+            scenario(&paths);
+            Ok(())
+        })
+    }));
     let conclusion = libtest_mimic::run(&arguments, trials);
     let told = world.told_secrets();
     // `exit` runs no destructors; Envoy ends here.
-    drop(world);
+    drop((world, mesh, vectors));
     assert!(told.is_empty(), "secrets were told: {told:#?}");
     conclusion.exit();
 }

@@ -26,7 +26,12 @@ const CARRIER: &str = "x-sidegate-metadata";
 
 /// The part of docs/operations.md, as YAML, that has this text.
 pub fn fragment(text: &str) -> Value {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
+    page_fragment("operations.md", text)
+}
+
+/// The part of a page of the documents, as YAML, that has this text.
+pub fn page_fragment(page: &str, text: &str) -> Value {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page);
     let page = fs::read_to_string(page).expect("the page is there");
     let mut blocks = page.split("```yaml fragment\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0));
     let block = blocks.find(|block| block.contains(text)).unwrap_or_else(|| panic!("the page has no YAML with {text}"));

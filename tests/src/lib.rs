@@ -6,6 +6,7 @@ pub mod demo;
 pub mod envoy;
 pub mod example;
 pub mod fixtures;
+pub mod mtls;
 pub mod servers;
 pub mod through_envoy;
 pub mod vectors;

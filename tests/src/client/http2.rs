@@ -6,7 +6,7 @@ use h2::client;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::net::TcpStream;
 
-use super::{Response, TIMEOUT};
+use super::{Response, Stream, TIMEOUT};
 
 /// A request.
 #[derive(Debug)]
@@ -56,9 +56,27 @@ pub async fn send(address: SocketAddr, requests: Vec<Request>) -> Result<Vec<Res
         .map_err(|_| "no end of the responses".to_owned())?
 }
 
+/// The same over a connection that there is already.
+///
+/// # Errors
+/// One has none.
+pub async fn over(stream: impl Stream + 'static, requests: Vec<Request>) -> Result<Vec<Response>, String> {
+    tokio::time::timeout(TIMEOUT, converse(stream, None, requests))
+        .await
+        .map_err(|_| "no end of the responses".to_owned())?
+}
+
 async fn exchange(address: SocketAddr, requests: Vec<Request>) -> Result<Vec<Response>, String> {
     let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
     let peer = stream.local_addr().ok();
+    converse(stream, peer, requests).await
+}
+
+async fn converse(
+    stream: impl Stream + 'static,
+    peer: Option<SocketAddr>,
+    requests: Vec<Request>,
+) -> Result<Vec<Response>, String> {
     let (mut sender, connection) = client::handshake(stream).await.map_err(text)?;
     let driver = tokio::spawn(connection);
     let mut waiting = Vec::new();

@@ -41,6 +41,14 @@ pub struct Listener {
     pub routes: Vec<Value>,
     /// The filter that decides in place of the module.
     pub decider: Option<Value>,
+    /// TLS, in place of that of the surroundings.
+    pub transport_socket: Option<Value>,
+    /// Filters that see a connection before all others.
+    pub listener_filters: Vec<Value>,
+    /// Members of the connection manager, or of tcp_proxy, over the usual ones.
+    pub manager: BTreeMap<String, Value>,
+    /// The cluster that connections go to, if it is no HTTP.
+    pub tcp: Option<String>,
 }
 
 impl Listener {
@@ -60,24 +68,52 @@ impl Listener {
             access_logs: Vec::new(),
             routes: Vec::new(),
             decider: None,
+            transport_socket: None,
+            listener_filters: Vec::new(),
+            manager: BTreeMap::new(),
+            tcp: None,
         }
     }
 
+    /// One that sends connections to a cluster.
+    #[must_use]
+    pub fn tcp(name: &str, wasm: &Path, configuration: &str, cluster: &str) -> Self {
+        Self { tcp: Some(cluster.to_owned()), ..Self::new(name, wasm, configuration) }
+    }
+
     fn to_json(&self, folder: &Path) -> Value {
-        let mut chain = json!({ "filters": [{
-            "name": "http",
-            "typed_config": self.connection_manager(folder),
-        }] });
-        if let Some(tls) = self.surroundings.tls {
-            chain["transport_socket"] = transport_socket(tls);
+        let filters = match &self.tcp {
+            None => vec![json!({ "name": "http", "typed_config": self.over(self.connection_manager(folder)) })],
+            Some(cluster) => {
+                let proxy = json!({
+                    "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+                    "stat_prefix": self.name,
+                    "cluster": cluster,
+                    "access_log": [connection_log(folder, &self.name)],
+                });
+                let decider = self.decider.clone().unwrap_or_else(|| self.network_filter());
+                vec![decider, json!({ "name": "tcp", "typed_config": self.over(proxy) })]
+            }
+        };
+        let mut chain = json!({ "filters": filters });
+        if let Some(tls) = self.transport_socket.clone().or_else(|| self.surroundings.tls.map(transport_socket)) {
+            chain["transport_socket"] = tls;
         }
         json!({
             "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
             "name": self.name,
             "stat_prefix": self.name,
             "address": socket(SocketAddr::from(([127, 0, 0, 1], self.port))),
+            "listener_filters": self.listener_filters,
             "filter_chains": [chain],
         })
+    }
+
+    fn over(&self, mut usual: Value) -> Value {
+        for (name, value) in &self.manager {
+            usual[name] = value.clone();
+        }
+        usual
     }
 
     fn connection_manager(&self, folder: &Path) -> Value {
@@ -138,9 +174,25 @@ impl Listener {
     /// The filter itself.
     #[must_use]
     pub fn wasm_filter(&self) -> Value {
+        json!({ "name": "sidegate", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+            "config": self.plugin(&self.name),
+        } })
+    }
+
+    /// The filter itself, for connections.
+    #[must_use]
+    pub fn network_filter(&self) -> Value {
+        json!({ "name": "sidegate", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm",
+            "config": self.plugin("sidegate_tcp"),
+        } })
+    }
+
+    fn plugin(&self, root: &str) -> Value {
         let mut plugin = json!({
             "name": self.name,
-            "root_id": self.name,
+            "root_id": root,
             "failure_policy": "FAIL_RELOAD",
             "vm_config": {
                 "vm_id": "sidegate",
@@ -155,10 +207,7 @@ impl Listener {
         for (name, value) in &self.plugin {
             plugin[name] = value.clone();
         }
-        json!({ "name": "sidegate", "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-            "config": plugin,
-        } })
+        plugin
     }
 }
 
@@ -282,6 +331,19 @@ fn upstream_transport_socket() -> Value {
     } })
 }
 
+/// One line for each connection that has ended: which listener, and what the filter says of the decision.
+fn connection_log(folder: &Path, listener: &str) -> Value {
+    let state = |key: &str| format!("%FILTER_STATE(wasm.sidegate.{key}:PLAIN)%");
+    let facts = ["decision", "decider", "peer", "shadow"].map(state).join(" ");
+    json!({ "name": "log", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+        "path": folder.join("connections.log"),
+        "log_format": { "text_format_source": {
+            "inline_string": format!("{listener} {facts} %BYTES_SENT% %BYTES_RECEIVED% %DOWNSTREAM_LOCAL_CLOSE_REASON%\n"),
+        } },
+    } })
+}
+
 /// One JSON object a line: who asked, and what the filter says of the decision.
 fn access_log(folder: &Path, metadata: &[String]) -> Value {
     let state = |key: &str| format!("%FILTER_STATE(wasm.sidegate.{key}:PLAIN)%");
@@ -302,6 +364,9 @@ fn access_log(folder: &Path, metadata: &[String]) -> Value {
             "auth_config": state("auth_config"),
             "rule": state("rule"),
             "reason": state("reason"),
+            "decider": state("decider"),
+            "identity": state("peer"),
+            "shadow": state("shadow"),
             "metadata": metadata,
         } },
     } })

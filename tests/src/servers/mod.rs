@@ -1,6 +1,7 @@
 //! The servers around Envoy: upstreams and outside services.
 
 pub mod services;
+pub mod talker;
 pub mod upstream;
 
 use std::io::Write as _;
