@@ -89,6 +89,8 @@ pub fn server(own: &Pair, authority: &Authority, clients: Clients) -> Value {
     json!({ "name": "tls", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
         "require_client_certificate": clients == Clients::Required,
+        "disable_stateless_session_resumption": true,
+        "disable_stateful_session_resumption": true,
         "common_tls_context": common,
     } })
 }
@@ -147,6 +149,23 @@ impl Dial<'_> {
     /// # Errors
     /// The handshake fails.
     pub async fn tls(&self, address: SocketAddr, authority: &Authority) -> Result<TlsStream<TcpStream>, String> {
+        self.again(address, &self.config(authority)?).await
+    }
+
+    /// Connects with TLS of a client that may know the server from before.
+    ///
+    /// # Errors
+    /// The handshake fails.
+    pub async fn again(&self, address: SocketAddr, known: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, String> {
+        let name = ServerName::try_from("localhost").map_err(text)?;
+        TlsConnector::from(Arc::clone(known)).connect(name, self.plain(address).await?).await.map_err(text)
+    }
+
+    /// A client, which remembers the servers that it has met.
+    ///
+    /// # Errors
+    /// A certificate is none.
+    pub fn config(&self, authority: &Authority) -> Result<Arc<ClientConfig>, String> {
         let pem = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).map_err(text);
         let mut roots = RootCertStore::empty();
         roots.add(pem(&authority.pem)?).map_err(text)?;
@@ -159,8 +178,7 @@ impl Dial<'_> {
             }
         };
         config.alpn_protocols = self.alpn.iter().map(|alpn| alpn.as_bytes().to_vec()).collect();
-        let name = ServerName::try_from("localhost").map_err(text)?;
-        TlsConnector::from(Arc::new(config)).connect(name, self.plain(address).await?).await.map_err(text)
+        Ok(Arc::new(config))
     }
 }
 

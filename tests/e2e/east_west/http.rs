@@ -1,7 +1,7 @@
 //! Requests: who may call, and what a caller may try.
 
 use serde_json::{Value, json};
-use sidegate_tests::client::http2;
+use sidegate_tests::client::{self, Request, http2};
 use sidegate_tests::envoy::Paths;
 use sidegate_tests::envoy::config::Listener;
 use sidegate_tests::mtls::{Clients, Dial};
@@ -16,6 +16,7 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("mesh: a certificate that Envoy did not verify is nobody's", untrusted),
     ("mesh: a caller without a certificate is nobody", without_certificate),
     ("mesh: one connection in HTTP/2, many requests", one_connection),
+    ("mesh: who comes back is known, since no session is resumed", coming_back),
     ("mesh: tricks with paths", paths),
     ("mesh: tricks with repeated headers", repeated_headers),
     ("mesh: the peer is who has opened the connection, not who is in a header", peers),
@@ -167,6 +168,20 @@ fn one_connection(mesh: &Mesh) {
         assert_eq!(statuses, [status; 20], "{who}");
     }
     assert!(mesh.upstream.saw("/one/sleep") && !mesh.upstream.saw("/one/evil"));
+}
+
+/// Of a session that is resumed Envoy says that the certificate was not validated.
+fn coming_back(mesh: &Mesh) {
+    let dial = mesh.dial(Some("sleep"));
+    let known = dial.config(&mesh.authority).unwrap_or_else(|error| panic!("{error}"));
+    for _ in 0..4 {
+        let response = mesh.block_on(async {
+            let mut stream = dial.again(mesh.address("calls"), &known).await?;
+            let request = Request::new("GET", "/back", "api.prod").body(None);
+            client::exchange(&mut stream, &request).await
+        });
+        assert_eq!(response.map(|response| response.status), Ok(200));
+    }
 }
 
 /// What Envoy answers by itself is a denial as well.
