@@ -13,6 +13,7 @@ use crate::reader::{Dialect, Finding, read};
 use crate::suggest::suggestion;
 use crate::{
     AuthConfig, AuthorizationPolicy, ClusterAuthorizationPolicy, Namespace, ObjectMeta, Problem, ReferenceGrant, Secret,
+    istio,
 };
 
 const FORMS: &str = "give one AuthConfig, a Kubernetes `List`, or a `PluginConfig` of `sidegate.dev/v1alpha1`, as JSON";
@@ -35,6 +36,8 @@ pub enum Document {
     AuthorizationPolicy(Box<AuthorizationPolicy>),
     /// A cluster-wide policy over identity.
     ClusterAuthorizationPolicy(Box<ClusterAuthorizationPolicy>),
+    /// Istio's policy.
+    IstioAuthorizationPolicy(Box<istio::AuthorizationPolicy>),
     /// A Kubernetes Namespace.
     Namespace(Box<Namespace>),
 }
@@ -99,6 +102,7 @@ enum Kind {
     ReferenceGrant,
     AuthorizationPolicy,
     ClusterAuthorizationPolicy,
+    IstioAuthorizationPolicy,
     Namespace,
     List { items: Option<Type> },
     PluginConfig,
@@ -113,6 +117,7 @@ impl Kind {
             Self::ReferenceGrant => Some("ReferenceGrant"),
             Self::AuthorizationPolicy => Some("AuthorizationPolicy"),
             Self::ClusterAuthorizationPolicy => Some("ClusterAuthorizationPolicy"),
+            Self::IstioAuthorizationPolicy => Some(istio::WORD),
             Self::Namespace => Some("Namespace"),
             Self::List { .. } | Self::PluginConfig => None,
         }
@@ -122,7 +127,8 @@ impl Kind {
         !matches!(self, Self::ClusterAuthorizationPolicy | Self::Namespace)
     }
 
-    /// Whether one that is not valid may be left out.
+    /// Whether one that is not valid may be left out. Istio's may not: an ALLOW closes a workload, and what an older version of
+    /// ours does not know may be the field that says which.
     const fn is_policy(self) -> bool {
         matches!(self, Self::AuthorizationPolicy | Self::ClusterAuthorizationPolicy)
     }
@@ -134,7 +140,10 @@ type Type = (&'static str, &'static str);
 /// The API group of GEP-3779.
 const GATEWAY_X: &str = "gateway.networking.x-k8s.io/v1alpha1";
 
-const KINDS: [(Type, Kind); 17] = [
+/// The API group of Istio's policy, in the versions that it has.
+const ISTIO: [&str; 2] = ["security.istio.io/v1", "security.istio.io/v1beta1"];
+
+const KINDS: [(Type, Kind); 21] = [
     (("authorino.kuadrant.io/v1beta3", "AuthConfig"), Kind::AuthConfig(Dialect::Kubernetes)),
     (("authorino.kuadrant.io/v1beta2", "AuthConfig"), Kind::AuthConfig(Dialect::V1beta2)),
     (("v1", "Secret"), Kind::Secret),
@@ -155,6 +164,10 @@ const KINDS: [(Type, Kind); 17] = [
     ((GATEWAY_X, "AuthorizationPolicyList"), Kind::List { items: Some((GATEWAY_X, "AuthorizationPolicy")) }),
     ((GATEWAY_X, "XAuthorizationPolicyList"), Kind::List { items: Some((GATEWAY_X, "XAuthorizationPolicy")) }),
     (("sidegate.dev/v1alpha1", "ClusterAuthorizationPolicy"), Kind::ClusterAuthorizationPolicy),
+    ((ISTIO[0], "AuthorizationPolicy"), Kind::IstioAuthorizationPolicy),
+    ((ISTIO[1], "AuthorizationPolicy"), Kind::IstioAuthorizationPolicy),
+    ((ISTIO[0], "AuthorizationPolicyList"), Kind::List { items: Some((ISTIO[0], "AuthorizationPolicy")) }),
+    ((ISTIO[1], "AuthorizationPolicyList"), Kind::List { items: Some((ISTIO[1], "AuthorizationPolicy")) }),
     (("v1", "Namespace"), Kind::Namespace),
     (("v1", "NamespaceList"), Kind::List { items: Some(("v1", "Namespace")) }),
     (("sidegate.dev/v1alpha1", "PluginConfig"), Kind::PluginConfig),
@@ -333,6 +346,11 @@ fn document(node: &Node<'_>, kind: Kind, namespace: &str) -> Result<Document, Ve
             let mut document: Box<ClusterAuthorizationPolicy> = read(node, Dialect::Nullable)?;
             at(&mut document.metadata, namespace);
             Document::ClusterAuthorizationPolicy(document)
+        }
+        Kind::IstioAuthorizationPolicy => {
+            let mut document: Box<istio::AuthorizationPolicy> = read(node, Dialect::Nullable)?;
+            at(&mut document.metadata, namespace);
+            Document::IstioAuthorizationPolicy(document)
         }
         Kind::Namespace => {
             let mut document: Box<Namespace> = read(node, Dialect::Nullable)?;

@@ -43,6 +43,43 @@ pub struct EastWestOptions {
     pub escaped_slash: EscapedSlash,
     /// Keys in the dynamic metadata of `envoy.filters.http.jwt_authn` that have payloads of tokens. Default `payload`.
     pub jwt_payload_keys: Option<Vec<String>>,
+    /// How Istio's policies are taken over.
+    #[serde(default)]
+    pub istio: IstioOptions,
+}
+
+/// How Istio's policies are taken over.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IstioOptions {
+    /// The namespace whose policies are about the whole mesh. Default `istio-system`.
+    pub root_namespace: Option<String>,
+    /// Whether they mean what they mean to Istio even where that is not safe. Default `Strict`.
+    #[serde(default)]
+    pub mode: IstioMode,
+    /// What becomes of `CUSTOM`. Default `Deny`.
+    #[serde(default)]
+    pub custom: IstioCustom,
+}
+
+/// How closely Istio's policies are followed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum IstioMode {
+    /// Never wider than Istio, and narrower where Istio can be tricked.
+    #[default]
+    Strict,
+    /// As Istio.
+    Compat,
+}
+
+/// What becomes of Istio's `CUSTOM`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum IstioCustom {
+    /// Whom its rules fit is kept out, since nobody asks the provider.
+    #[default]
+    Deny,
+    /// Another filter of the proxy asks the provider, and keeps out whom that denies.
+    Delegated,
 }
 
 /// What is done where no policy decides.

@@ -9,6 +9,7 @@ mod authorization_policy;
 mod decode;
 mod east_west;
 mod external;
+pub mod istio;
 mod metadata;
 mod node;
 mod one_or_many;

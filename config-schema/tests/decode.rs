@@ -741,6 +741,65 @@ mod policies {
         assert_eq!((documents.resources.len(), documents.left_out.len()), (1, 1));
     }
 
+    fn istio(name: &str, spec: &Value) -> Value {
+        json!({
+            "apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
+            "metadata": {"name": name, "namespace": "prod", "annotations": {"istio.io/dry-run": "true"}},
+            "spec": spec, "status": {"conditions": []},
+        })
+    }
+
+    #[test]
+    fn istios_policies_are_read_as_they_are() {
+        let rules = json!([{}, {"from": [{"source": {"notPrincipals": ["*"]}}], "to": [], "when": null}]);
+        let mut old = istio("b", &json!(null));
+        old["apiVersion"] = json!("security.istio.io/v1beta1");
+        let documents = accepted(&plugin_config(&json!([
+            istio("a", &json!({"action": "CUSTOM", "provider": {"name": "x"}, "rules": rules})),
+            old,
+            policy("a", &open()),
+        ])));
+        let [Document::IstioAuthorizationPolicy(a), Document::IstioAuthorizationPolicy(b), _] =
+            &documents.resources[..]
+        else {
+            panic!("{documents:?}")
+        };
+        assert_eq!(a.metadata.annotations["istio.io/dry-run"], "true");
+        assert_eq!(a.spec.action, sidegate_config::istio::Action::Custom);
+        let rule = &a.spec.rules[1];
+        assert_eq!((a.spec.rules.len(), rule.to.as_ref().map(Vec::len), rule.when.len()), (2, Some(0), 0));
+        assert!(b.spec.rules.is_empty() && b.spec.selector.is_none());
+    }
+
+    #[test]
+    fn what_istios_policies_do_not_have_is_refused_whoever_asks_for_leniency() {
+        let mut configuration = plugin_config(&json!([
+            istio("a", &json!({"selector": {"matchExpressions": []}})),
+            istio(
+                "b",
+                &json!({"rules": [{"from": [{"source": {"principal": ["x"]}}], "to": [{"operation": {"ports": [80]}}]}]})
+            ),
+            istio("c", &json!({"rules": [null], "action": "REFUSE"})),
+        ]));
+        configuration["options"] = json!({"eastWest": {"lenient": true, "istio": {"mode": "Strikt"}}});
+        refused(
+            &configuration,
+            &[
+                "PluginConfig: options.eastWest.istio.mode: unknown value `Strikt`; did you mean `Strict`?",
+                "Istio AuthorizationPolicy prod/a: spec.selector.matchExpressions: unknown field `matchExpressions`; known are \
+                 `matchLabels`",
+                "Istio AuthorizationPolicy prod/b: spec.rules[0].from[0].source.principal: unknown field `principal`; did you \
+               mean `principals`?",
+                "Istio AuthorizationPolicy prod/b: spec.rules[0].to[0].operation.ports[0]: must be a string, not a number: put \
+               it in quotes",
+                "Istio AuthorizationPolicy prod/c: spec.action: unknown value `REFUSE`; known are `ALLOW`, `DENY`, `AUDIT`, \
+               `CUSTOM`",
+                "Istio AuthorizationPolicy prod/c: spec.rules[0]: must be an object, not null: give a value or leave the field \
+               out",
+            ],
+        );
+    }
+
     #[test]
     fn cluster_policies_and_namespaces_have_no_namespace() {
         let documents = accepted(&plugin_config(&json!([

@@ -157,6 +157,7 @@ impl Policy {
                 Document::AuthConfig(_)
                 | Document::AuthorizationPolicy(_)
                 | Document::ClusterAuthorizationPolicy(_)
+                | Document::IstioAuthorizationPolicy(_)
                 | Document::Namespace(_) => {}
             }
         }

@@ -26,11 +26,15 @@ fn run(table: &Table, row: &Row) -> Result<(), String> {
     let identity = identity(call.identities.as_deref().unwrap_or_default());
     let headers = headers(&call);
     let tokens: Vec<_> = call.token.clone().into_iter().collect();
+    let metadata = call.metadata.clone().unwrap_or_default();
     let ruling = workload.decide(&Facts {
         identity: &identity,
         port: call.port,
         peer: call.peer.as_deref().and_then(address),
         client: call.client.as_deref().and_then(address),
+        destination: call.destination.as_deref().and_then(address),
+        server_name: call.server_name.as_deref(),
+        metadata: (chain == Chain::Http).then_some(&metadata),
         http: (chain == Chain::Http).then_some(Http { headers: &headers, tokens: &tokens }),
     });
     let said = |allowed: bool, by: &str| format!("{} {by}", if allowed { "ALLOW" } else { "DENY" });

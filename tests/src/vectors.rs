@@ -38,6 +38,12 @@ pub struct Table {
 pub struct Policy {
     /// Its namespace.
     pub namespace: Option<String>,
+    /// It is Istio's.
+    #[serde(default)]
+    pub istio: bool,
+    /// Its annotations.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
     /// Its `spec`.
     pub spec: Value,
 }
@@ -84,6 +90,12 @@ pub struct Call {
     pub peer: Option<String>,
     /// Address of the client.
     pub client: Option<String>,
+    /// Address that is called.
+    pub destination: Option<String>,
+    /// The name that the client's TLS asks for.
+    pub server_name: Option<String>,
+    /// Dynamic metadata by filter.
+    pub metadata: Option<Value>,
     /// Method. Default `GET`.
     pub method: Option<String>,
     /// Path. Default `/`.
@@ -138,6 +150,9 @@ impl Table {
             port: own.port.or(all.port),
             peer: own.peer.or(all.peer),
             client: own.client.or(all.client),
+            destination: own.destination.or(all.destination),
+            server_name: own.server_name.or(all.server_name),
+            metadata: own.metadata.or(all.metadata),
             method: own.method.or(all.method),
             path: own.path.or(all.path),
             host: own.host.or(all.host),
@@ -154,11 +169,16 @@ impl Table {
         let unknown = |name: &String| format!("there is no policy `{name}`");
         let mut resources = Vec::new();
         for name in &row.policies {
-            let Policy { namespace, spec } = self.policies.get(name).ok_or_else(|| unknown(name))?;
+            let Policy { namespace, istio, annotations, spec } =
+                self.policies.get(name).ok_or_else(|| unknown(name))?;
             let namespace = namespace.as_ref().unwrap_or(&self.namespace);
+            let (api_version, kind) = match istio {
+                true => ("security.istio.io/v1", "AuthorizationPolicy"),
+                false => ("gateway.networking.x-k8s.io/v1alpha1", "XAuthorizationPolicy"),
+            };
             resources.push(json!({
-                "apiVersion": "gateway.networking.x-k8s.io/v1alpha1", "kind": "XAuthorizationPolicy",
-                "metadata": { "name": name, "namespace": namespace }, "spec": spec,
+                "apiVersion": api_version, "kind": kind,
+                "metadata": { "name": name, "namespace": namespace, "annotations": annotations }, "spec": spec,
             }));
         }
         for name in &row.cluster {

@@ -71,6 +71,13 @@ pub struct Texts {
 }
 
 impl Texts {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { exact, beginnings, ends, any } = self;
+        exact.is_empty() && beginnings.atoms.is_empty() && ends.atoms.is_empty() && any.is_none()
+    }
+
     /// The number of a pattern.
     pub fn atom(&mut self, pattern: &Pattern, numbers: &mut Numbers) -> Atom {
         match pattern {

@@ -21,6 +21,22 @@ impl Block {
     /// # Errors
     /// It is none; why.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let (block, address) = Self::read(text)?;
+        if block.bits != bits(address) {
+            return Err("has bits of a host: write the first address of the block");
+        }
+        Ok(block)
+    }
+
+    /// As [`Block::parse`], for those who pass over bits of a host.
+    ///
+    /// # Errors
+    /// It is none; why.
+    pub fn parse_masked(text: &str) -> Result<Self, &'static str> {
+        Self::read(text).map(|(block, _)| block)
+    }
+
+    fn read(text: &str) -> Result<(Self, IpAddr), &'static str> {
         let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
         let address: IpAddr = address.parse().map_err(|_| "is no IP address or block of them")?;
         let whole: u8 = if address.is_ipv6() { 128 } else { 32 };
@@ -34,11 +50,7 @@ impl Block {
             (mapped @ IpAddr::V4(_), Some(rest)) if address.is_ipv6() => (mapped, rest),
             _ => (address, length),
         };
-        let block = Self::around(address, length);
-        if block.bits != bits(address) {
-            return Err("has bits of a host: write the first address of the block");
-        }
-        Ok(block)
+        Ok((Self::around(address, length), address))
     }
 
     fn around(address: IpAddr, length: u8) -> Self {

@@ -29,6 +29,8 @@ pub struct Reader {
     pub left_out: Vec<Problem>,
     /// What is wrong.
     pub problems: Vec<Problem>,
+    /// What is not carried over of policies of another kind, or not as it is there.
+    pub notes: Vec<Problem>,
     document: String,
     /// The policy at hand is not valid.
     refused: bool,
@@ -38,12 +40,22 @@ impl Reader {
     /// Nothing read yet.
     #[must_use]
     pub fn new(options: EastWestOptions, left_out: Vec<Problem>) -> Self {
-        let (objects, problems, document) = (Vec::new(), Vec::new(), String::new());
-        Self { options, objects, left_out, problems, document, refused: false }
+        let (objects, problems, notes, document) = (Vec::new(), Vec::new(), Vec::new(), String::new());
+        Self { options, objects, left_out, problems, notes, document, refused: false }
     }
 
-    fn problem(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        let problem = Problem { document: self.document.clone(), path: path.into(), message: message.into() };
+    fn of_document(&self, path: impl Into<String>, message: impl Into<String>) -> Problem {
+        Problem { document: self.document.clone(), path: path.into(), message: message.into() }
+    }
+
+    /// Says what is not carried over, or not as it is written.
+    pub fn note(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.notes.push(self.of_document(path, message));
+    }
+
+    /// Says what is wrong.
+    pub fn problem(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        let problem = self.of_document(path, message);
         if self.options.lenient { self.left_out.push(problem) } else { self.problems.push(problem) }
     }
 
@@ -53,7 +65,14 @@ impl Reader {
         self.problem(path, message);
     }
 
-    fn begin(&mut self, document: String) {
+    /// As [`Reader::refuse`], whatever the options say of policies that are not valid.
+    pub fn refuse_for_good(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.refused = true;
+        self.problems.push(self.of_document(path, message));
+    }
+
+    /// Goes on with the next policy.
+    pub fn begin(&mut self, document: String) {
         self.document = document;
         self.refused = false;
     }
@@ -92,6 +111,7 @@ impl Reader {
             place,
             audit: *mode == PolicyMode::Audit,
             rules: read,
+            istio: false,
         });
     }
 
@@ -125,6 +145,7 @@ impl Reader {
             target: Target { namespace: None, namespaces: namespace_selector.clone(), pods: pod_selector.clone() },
             audit: *mode == PolicyMode::Audit,
             rules: read,
+            istio: false,
         });
     }
 
@@ -224,6 +245,7 @@ impl Reader {
             name: rule.name.as_deref().map(Into::into),
             index: u32::try_from(index).unwrap_or(u32::MAX),
             effect,
+            alias: None,
             invalid,
             groups,
         }

@@ -46,7 +46,9 @@ impl WorkloadPolicy {
             (Attribute::DestinationPort, true),
             (Attribute::SourceAddress, client || (peer.is_some() && !filter_state)),
             (Attribute::PeerAddress, filter_state),
-            (Attribute::Metadata, self.reads(Dimension::Jwt)),
+            (Attribute::DestinationAddress, self.reads(Dimension::Destination)),
+            (Attribute::RequestedServerName, self.reads(Dimension::ServerName)),
+            (Attribute::Metadata, self.reads(Dimension::Jwt) || self.reads(Dimension::Metadata)),
         ] {
             if read {
                 needs.add(attribute);
@@ -63,11 +65,19 @@ impl WorkloadPolicy {
         let address =
             |attribute| request.attributes.text(attribute).and_then(|text: Cow<'_, str>| block::address(&text));
         let port = request.attributes.text(Attribute::DestinationPort).and_then(|text| text.parse().ok());
+        let metadata = self.reads(Dimension::Metadata).then(|| {
+            let bytes = request.attributes.bytes(Attribute::Metadata).unwrap_or_default();
+            metadata::all(bytes).unwrap_or_default()
+        });
+        let server_name = request.attributes.text(Attribute::RequestedServerName);
         self.decide(&Facts {
             identity: &identity,
             port,
             peer: self.peer(&address),
             client: address(Attribute::SourceAddress),
+            destination: address(Attribute::DestinationAddress),
+            server_name: server_name.as_deref(),
+            metadata: metadata.as_ref(),
             http: Some(Http { headers: &request.headers, tokens: &tokens }),
         })
     }

@@ -9,8 +9,10 @@ use super::atom::{Atom, Numbers, Texts};
 use super::block::Blocks;
 use super::host;
 use super::identity::Identity;
+use super::istio::Names;
+use super::member::{Members, Principals};
 use super::object::{Dimension, Token, Value, Who};
-use super::path::Reading;
+use super::path::{self, Reading};
 use super::paths::Paths;
 use super::pattern::Pattern;
 use super::spiffe::SpiffeId;
@@ -27,8 +29,31 @@ pub struct Facts<'a> {
     pub peer: Option<IpAddr>,
     /// The address of the client, as the proxy trusts it.
     pub client: Option<IpAddr>,
+    /// The address of ours that the connection goes to.
+    pub destination: Option<IpAddr>,
+    /// The name that the client's TLS asks for; none if it asks for none.
+    pub server_name: Option<&'a str>,
+    /// Dynamic metadata by filter; none if it cannot be read.
+    pub metadata: Option<&'a serde_json::Value>,
     /// The request; none if there is a connection alone.
     pub http: Option<Http<'a>>,
+}
+
+impl<'a> Facts<'a> {
+    /// Who calls, and nothing else.
+    #[must_use]
+    pub const fn of(identity: &'a Identity) -> Self {
+        Self {
+            identity,
+            port: None,
+            peer: None,
+            client: None,
+            destination: None,
+            server_name: None,
+            metadata: None,
+            http: None,
+        }
+    }
 }
 
 /// What is known of a request.
@@ -48,12 +73,20 @@ pub struct Index {
     who: WhoIndex,
     peers: Blocks,
     clients: Blocks,
+    destinations: Blocks,
     blocks: HashMap<(Dimension, super::block::Block), Atom>,
     ports: HashMap<u16, Atom>,
     tokens: HashMap<Box<str>, Vec<(Rc<Token>, Atom)>>,
+    principals: Principals,
+    claims: Members,
+    metadata: Members,
+    server_names: Texts,
     methods: Texts,
     hosts: Texts,
+    authorities: Texts,
     paths: Paths,
+    written: Paths,
+    verbatim: Paths,
     headers: HashMap<Rc<str>, HeaderIndex>,
     used: u16,
 }
@@ -68,6 +101,7 @@ struct WhoIndex {
     trust_domains: Texts,
     own_domain: Option<Atom>,
     nobody: Option<Atom>,
+    istio: Names,
 }
 
 #[derive(Debug, Default)]
@@ -80,17 +114,20 @@ struct Domain {
 struct HeaderIndex {
     present: Option<Atom>,
     values: Texts,
+    lines: Texts,
 }
 
 /// Of a value that the request has: in which of its views.
 pub type Views = u8;
 
-/// As it came.
+/// In its normal form, or in part.
 const RAW: Views = 1;
 /// The other view, or the whole of the value.
 const OTHER: Views = 2;
+/// As it came, for those who look at that.
+const CAME: Views = 4;
 /// In each.
-pub const ALL: Views = RAW | OTHER;
+pub const ALL: Views = RAW | OTHER | CAME;
 
 /// The values that a request has.
 #[derive(Debug, Default)]
@@ -152,12 +189,16 @@ impl Index {
         self.used |= 1 << dimension as u16;
         let numbers = &mut self.numbers;
         Some(match value {
-            Value::Who(who) => self.who.atom(who, numbers),
+            Value::Who(who) => self.who.atom(who, numbers)?,
             Value::Block(block) => match self.blocks.get(&(dimension, *block)) {
                 Some(atom) => *atom,
                 None => {
                     let atom = numbers.next();
-                    let of = if dimension == Dimension::Client { &mut self.clients } else { &mut self.peers };
+                    let of = match dimension {
+                        Dimension::Client => &mut self.clients,
+                        Dimension::Destination => &mut self.destinations,
+                        _ => &mut self.peers,
+                    };
                     of.insert(*block, atom);
                     self.blocks.insert((dimension, *block), atom);
                     atom
@@ -169,11 +210,23 @@ impl Index {
                 self.tokens.entry(token.issuer.as_str().into()).or_default().push((Rc::clone(token), atom));
                 atom
             }
+            Value::Principal(principal) => self.principals.atom(principal, numbers),
+            Value::Member(member) => {
+                let of = if dimension == Dimension::Metadata { &mut self.metadata } else { &mut self.claims };
+                of.atom(member, numbers)
+            }
             Value::Text(pattern) => {
-                let of = if dimension == Dimension::Method { &mut self.methods } else { &mut self.hosts };
+                let of = match dimension {
+                    Dimension::Method => &mut self.methods,
+                    Dimension::ServerName => &mut self.server_names,
+                    _ => &mut self.hosts,
+                };
                 of.atom(pattern, numbers)
             }
+            Value::Authority(pattern) => self.authorities.atom(pattern, numbers),
             Value::Path(pattern) => self.paths.atom(pattern, numbers),
+            Value::Written(pattern) => self.written.atom(pattern, numbers),
+            Value::Verbatim(pattern) => self.verbatim.atom(pattern, numbers),
             Value::Header(name, value) => {
                 let header = self.headers.entry(Rc::clone(name)).or_default();
                 match value {
@@ -181,6 +234,7 @@ impl Index {
                     None => *header.present.get_or_insert_with(|| numbers.next()),
                 }
             }
+            Value::Line(name, pattern) => self.headers.entry(Rc::clone(name)).or_default().lines.atom(pattern, numbers),
             Value::Invalid => return None,
         })
     }
@@ -212,15 +266,20 @@ impl Index {
 
     /// None: the dimension cannot be read.
     fn read(&self, dimension: Dimension, facts: &Facts<'_>, found: &mut impl FnMut(Atom, Views)) -> Option<()> {
-        let Facts { identity, port, peer, client, http } = facts;
+        let Facts { identity, port, peer, client, destination, server_name, metadata, http } = facts;
         let mut whole = |atom| found(atom, ALL);
         match dimension {
             Dimension::Identity => self.who.find(identity, &mut whole)?,
             Dimension::Peer => self.peers.find((*peer)?, whole),
             Dimension::Client => self.clients.find((*client)?, whole),
             Dimension::Port => self.ports.get(&(*port)?).copied().into_iter().for_each(whole),
+            Dimension::Destination => self.destinations.find((*destination)?, whole),
+            Dimension::ServerName => self.server_names.find(server_name.unwrap_or_default(), whole),
+            Dimension::Metadata => self.metadata.find((*metadata)?, &mut whole)?,
             Dimension::Jwt => {
                 for payload in (*http)?.tokens {
+                    self.principals.find(payload, &mut whole)?;
+                    self.claims.find(payload, &mut whole)?;
                     let issuer = payload.get("iss").and_then(serde_json::Value::as_str).unwrap_or_default();
                     let tokens = self.tokens.get(issuer).map(Vec::as_slice).unwrap_or_default();
                     tokens.iter().filter(|(token, _)| token.fits(payload)).for_each(|(_, atom)| whole(*atom));
@@ -228,22 +287,46 @@ impl Index {
             }
             Dimension::Method => self.methods.find(only((*http)?.headers, ":method")?, whole),
             Dimension::Host => {
-                self.hosts.find(&host::bare(only((*http)?.headers, ":authority")?)?, whole);
-            }
-            Dimension::Path => {
-                let headers = (*http)?.headers;
-                // What is asked of a proxy names no path here.
-                if only(headers, ":method") == Some("CONNECT") {
-                    return None;
+                let authority = only((*http)?.headers, ":authority")?;
+                if !self.authorities.is_empty() {
+                    self.authorities.find(&authority.to_ascii_lowercase(), &mut whole);
                 }
-                let views = self.reading.views(only(headers, ":path")?.as_bytes())?;
-                let raw = if views.stripped.is_some() { RAW } else { ALL };
-                self.paths.find(&views.raw, &mut |atom| found(atom, raw));
-                if let Some(stripped) = &views.stripped {
-                    self.paths.find(stripped, &mut |atom| found(atom, OTHER));
+                if !self.hosts.is_empty() {
+                    self.hosts.find(&host::bare(authority)?, whole);
                 }
             }
+            Dimension::Path => self.read_path((*http)?.headers, found)?,
             Dimension::Header => self.read_headers((*http)?.headers, found),
+        }
+        Some(())
+    }
+
+    fn read_path(&self, headers: &Headers, found: &mut impl FnMut(Atom, Views)) -> Option<()> {
+        let path = only(headers, ":path");
+        let mut came = cut(path.unwrap_or_default());
+        if let Some(came) = path.map(cut) {
+            self.verbatim.find_as_envoy(came, &mut |atom| found(atom, ALL));
+        }
+        if self.paths.is_empty() && self.written.is_empty() {
+            return Some(());
+        }
+        // What is asked of a proxy names no path here.
+        if only(headers, ":method") == Some("CONNECT") {
+            return None;
+        }
+        let path::Views { raw, stripped } = self.reading.views(path?.as_bytes())?;
+        let lower;
+        if self.reading.case_insensitive {
+            lower = came.to_ascii_lowercase();
+            came = &lower;
+        }
+        let once = if stripped.is_some() { RAW } else { RAW | OTHER };
+        self.paths.find(&raw, &mut |atom| found(atom, once | CAME));
+        self.written.find_as_envoy(came, &mut |atom| found(atom, CAME));
+        self.written.find(&raw, &mut |atom| found(atom, once));
+        if let Some(stripped) = &stripped {
+            self.paths.find(stripped, &mut |atom| found(atom, OTHER));
+            self.written.find(stripped, &mut |atom| found(atom, OTHER));
         }
         Some(())
     }
@@ -255,6 +338,7 @@ impl Index {
             header.present.into_iter().for_each(|atom| found(atom, ALL));
             let once = headers.iter().filter(|(other, _)| *other == name).nth(1).is_none();
             let text = String::from_utf8_lossy(value);
+            header.lines.find(text.trim(), |atom| found(atom, ALL));
             header.values.find(text.trim(), |atom| found(atom, if once { ALL } else { RAW }));
             if text.contains(',') {
                 for item in text.split(',') {
@@ -284,6 +368,11 @@ fn merge(atoms: &mut Vec<(Atom, Views)>, start: usize) -> usize {
     kept
 }
 
+/// A path without query and fragment.
+fn cut(path: &str) -> &str {
+    path.split(['?', '#']).next().unwrap_or_default()
+}
+
 /// The value of a header that must be there once.
 fn only<'h>(headers: &'h Headers, name: &str) -> Option<&'h str> {
     let mut values = headers.iter().filter(|(key, _)| *key == name.as_bytes()).map(|(_, value)| value);
@@ -308,7 +397,7 @@ impl WhoIndex {
         self.domains.entry(name).or_default()
     }
 
-    fn atom(&mut self, who: &Who, numbers: &mut Numbers) -> Atom {
+    fn atom(&mut self, who: &Who, numbers: &mut Numbers) -> Option<Atom> {
         let number = |atoms: &mut HashMap<Box<str>, Atom>, path: &str, numbers: &mut Numbers| match atoms.get(path) {
             Some(atom) => *atom,
             None => {
@@ -317,7 +406,7 @@ impl WhoIndex {
                 atom
             }
         };
-        match who {
+        Some(match who {
             Who::Exact(id) => number(&mut self.domain(id.trust_domain()).exact, id.path(), numbers),
             Who::ServiceAccount(namespace, name) => {
                 let own = self.own.first().cloned().unwrap_or_default();
@@ -330,7 +419,12 @@ impl WhoIndex {
             }
             Who::TrustDomain(pattern) => self.trust_domains.atom(pattern, numbers),
             Who::Nobody => *self.nobody.get_or_insert_with(|| numbers.next()),
-        }
+            Who::Name(_)
+            | Who::AnyAccount(..)
+            | Who::AnyNamespace(_)
+            | Who::LooseAccount(..)
+            | Who::LooseNamespace(_) => self.istio.atom(who, numbers)?,
+        })
     }
 
     fn find(&self, identity: &Identity, found: &mut impl FnMut(Atom)) -> Option<()> {
@@ -359,7 +453,8 @@ impl WhoIndex {
                 self.namespaces.find(namespace, &mut *found);
             }
         }
-        self.trust_domains.find(domain, found);
+        self.trust_domains.find(domain, &mut *found);
+        self.istio.find(id, found);
         Some(())
     }
 }

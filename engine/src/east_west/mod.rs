@@ -18,7 +18,9 @@ pub mod host;
 mod http;
 mod identity;
 mod index;
+pub mod istio;
 mod list;
+mod member;
 pub mod object;
 pub mod path;
 mod paths;
@@ -73,6 +75,7 @@ pub struct Mesh {
     /// The workload of the configuration.
     workload: Option<config::Workload>,
     left_out: Vec<Problem>,
+    notes: Vec<Problem>,
 }
 
 impl Mesh {
@@ -94,10 +97,11 @@ impl Mesh {
                 Document::Namespace(document) => {
                     drop(namespaces.insert(document.metadata.name.clone(), document.metadata.labels.clone()));
                 }
+                Document::IstioAuthorizationPolicy(document) => reader.istio_authorization_policy(document),
                 Document::AuthConfig(_) | Document::Secret(_) | Document::ReferenceGrant(_) => {}
             }
         }
-        let document::Reader { options: read, objects, left_out, problems: found, .. } = reader;
+        let document::Reader { options: read, objects, left_out, problems: found, notes, .. } = reader;
         if options.is_none() && objects.is_empty() && left_out.is_empty() && found.is_empty() {
             return None;
         }
@@ -109,6 +113,7 @@ impl Mesh {
             namespaces,
             workload: settings.workload.clone(),
             left_out,
+            notes,
         })
     }
 
@@ -116,6 +121,12 @@ impl Mesh {
     #[must_use]
     pub fn left_out(&self) -> &[Problem] {
         &self.left_out
+    }
+
+    /// What is not carried over of policies of another kind, or not as it is there.
+    #[must_use]
+    pub fn notes(&self) -> &[Problem] {
+        &self.notes
     }
 
     /// All policies.
@@ -193,7 +204,7 @@ impl Mesh {
         if let Err(reason) = spiffe::check_trust_domain(&workload.trust_domain) {
             problems.push(problem("workload.trustDomain", reason));
         }
-        let policy = WorkloadPolicy::compile(Rc::clone(&self.settings), &self.objects, workload);
+        let policy = WorkloadPolicy::compile(Rc::clone(&self.settings), &self.objects_of(&workload, chain), workload);
         if chain == Chain::Http && self.settings.options.peer_address.is_none() {
             problems.extend(policy.objects().filter(|object| looks_at_peers(object)).map(|object| Problem {
                 document: object.label(),
@@ -204,6 +215,14 @@ impl Mesh {
             }));
         }
         if problems.is_empty() { Ok(policy) } else { Err(problems) }
+    }
+
+    /// The policies that are about a workload.
+    fn objects_of(&self, workload: &Workload, chain: Chain) -> Vec<Rc<Object>> {
+        let aliases = self.settings.options.trust_domain_aliases.iter().cloned();
+        let domains: Vec<String> = std::iter::once(workload.trust_domain.clone()).chain(aliases).collect();
+        let objects = self.objects.iter().filter(|object| object.target.selects(workload).is_ok());
+        objects.map(|object| istio::of_workload(object, &domains, chain)).collect()
     }
 }
 

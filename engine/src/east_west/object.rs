@@ -10,7 +10,7 @@ use std::rc::Rc;
 use sidegate_config::{EnforcementLevel, LabelSelector, PolicyTier};
 
 use super::block::Block;
-use super::pattern::{PathPattern, Pattern};
+use super::pattern::{Glob, PathPattern, Pattern};
 use super::spiffe::SpiffeId;
 use crate::resources::selects;
 
@@ -31,6 +31,8 @@ pub struct Object {
     pub audit: bool,
     /// Its rules, in order.
     pub rules: Vec<Rule>,
+    /// It is Istio's: [`super::istio::of_workload`] makes it ready for one workload.
+    pub istio: bool,
 }
 
 impl Object {
@@ -132,6 +134,8 @@ pub struct Rule {
     pub index: u32,
     /// What it does.
     pub effect: Effect,
+    /// How it is called elsewhere, for those who look for it by that.
+    pub alias: Option<Rc<str>>,
     /// Part of it is not valid: it lets nobody in, and keeps out whom the rest fits.
     pub invalid: bool,
     /// All of them must fit.
@@ -181,6 +185,12 @@ pub enum Dimension {
     Client,
     /// The port that the connection goes to.
     Port,
+    /// The address of ours that the connection goes to.
+    Destination,
+    /// The name that the client's TLS asks for.
+    ServerName,
+    /// Dynamic metadata of filters before this one.
+    Metadata,
     /// Verified tokens.
     Jwt,
     /// Method of the request.
@@ -195,11 +205,14 @@ pub enum Dimension {
 
 impl Dimension {
     /// All of them, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Identity,
         Self::Peer,
         Self::Client,
         Self::Port,
+        Self::Destination,
+        Self::ServerName,
+        Self::Metadata,
         Self::Jwt,
         Self::Method,
         Self::Host,
@@ -221,6 +234,9 @@ impl fmt::Display for Dimension {
             Self::Peer => "peer address",
             Self::Client => "client address",
             Self::Port => "port",
+            Self::Destination => "destination address",
+            Self::ServerName => "server name",
+            Self::Metadata => "metadata",
             Self::Jwt => "token",
             Self::Method => "method",
             Self::Host => "host",
@@ -235,18 +251,30 @@ impl fmt::Display for Dimension {
 pub enum Value {
     /// Of [`Dimension::Identity`].
     Who(Who),
-    /// Of [`Dimension::Peer`] and [`Dimension::Client`].
+    /// Of [`Dimension::Peer`], [`Dimension::Client`] and [`Dimension::Destination`].
     Block(Block),
     /// Of [`Dimension::Port`].
     Port(u16),
     /// Of [`Dimension::Jwt`].
     Token(Rc<Token>),
-    /// Of [`Dimension::Method`] and [`Dimension::Host`]; of a host in lower case.
+    /// Of [`Dimension::Jwt`].
+    Principal(Rc<Principal>),
+    /// Of [`Dimension::Jwt`] and [`Dimension::Metadata`].
+    Member(Rc<Member>),
+    /// Of [`Dimension::Method`], [`Dimension::Host`] and [`Dimension::ServerName`]; of a host in lower case.
     Text(Pattern),
+    /// Of [`Dimension::Host`]: in lower case, with whatever port and dot it came.
+    Authority(Pattern),
     /// Of [`Dimension::Path`].
     Path(PathPattern),
+    /// Of [`Dimension::Path`]: as it came, which is a view of its own beside those of `Path`.
+    Written(PathPattern),
+    /// Of [`Dimension::Path`]: as it came, and nothing else.
+    Verbatim(PathPattern),
     /// Of [`Dimension::Header`]: the name in lower case, and the value; none: any, and more than one.
     Header(Rc<str>, Option<Pattern>),
+    /// Of [`Dimension::Header`]: one of the lines of that name.
+    Line(Rc<str>, Pattern),
     /// It was not valid: nobody knows whether the attribute has it.
     Invalid,
 }
@@ -266,6 +294,47 @@ pub enum Who {
     TrustDomain(Pattern),
     /// Who has no identity.
     Nobody,
+    /// By the text of the SPIFFE ID after `spiffe://`.
+    Name(Pattern),
+    /// A ServiceAccount of whatever trust domain.
+    AnyAccount(Rc<str>, Rc<str>),
+    /// All ServiceAccounts of namespaces, of whatever trust domain.
+    AnyNamespace(Glob),
+    /// All whose SPIFFE ID has the namespace and, somewhere after it, the name among its segments, as Istio reads it.
+    LooseAccount(Rc<str>, Rc<str>),
+    /// All whose SPIFFE ID has `/ns/<namespace>/` somewhere, as Istio reads it.
+    LooseNamespace(Glob),
+}
+
+/// `iss` and `sub` of a verified token.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Principal {
+    /// `iss`.
+    pub issuer: Pattern,
+    /// `sub`.
+    pub subject: Pattern,
+}
+
+/// A member of an object or of one within it: a text, or a list that has one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Member {
+    /// Names, from the outermost one on.
+    pub path: Vec<Box<str>>,
+    /// Which of both it may be.
+    pub form: Form,
+    /// The text.
+    pub pattern: Pattern,
+}
+
+/// Where a text stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Form {
+    /// It is the text.
+    Text,
+    /// It is a list with it.
+    List,
+    /// Either.
+    Either,
 }
 
 /// A token.

@@ -15,6 +15,7 @@ pub struct Paths {
     ends: Ends,
     any: Option<Atom>,
     templates: Node,
+    used: bool,
 }
 
 /// What templates have in common up to a segment.
@@ -32,6 +33,7 @@ struct Node {
 impl Paths {
     /// The number of a pattern.
     pub fn atom(&mut self, pattern: &PathPattern, numbers: &mut Numbers) -> Atom {
+        self.used = true;
         match pattern {
             PathPattern::Exact(text) => *self.exact.entry(text.clone()).or_insert_with(|| numbers.next()),
             PathPattern::Segments(text) => *self.segments.entry(text.clone()).or_insert_with(|| numbers.next()),
@@ -54,8 +56,27 @@ impl Paths {
         }
     }
 
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        !self.used
+    }
+
     /// Those that a path fits, which begins with a slash.
     pub fn find(&self, path: &str, found: &mut impl FnMut(Atom)) {
+        self.find_texts(path, found);
+        self.find_templates(path, found);
+    }
+
+    /// Those that a path fits to Envoy, for which no template has other characters than RFC 3986 gives to paths.
+    pub fn find_as_envoy(&self, path: &str, found: &mut impl FnMut(Atom)) {
+        self.find_texts(path, found);
+        if path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()+,;:@=/".contains(&byte)) {
+            self.find_templates(path, found);
+        }
+    }
+
+    fn find_texts(&self, path: &str, found: &mut impl FnMut(Atom)) {
         if let Some(atom) = self.exact.get(path) {
             found(*atom);
         }
@@ -70,6 +91,9 @@ impl Paths {
         self.beginnings.beginnings(path, &mut *found);
         self.ends.ends(path, &mut *found);
         self.any.into_iter().for_each(&mut *found);
+    }
+
+    fn find_templates(&self, path: &str, found: &mut impl FnMut(Atom)) {
         if let Some(rest) = path.strip_prefix('/') {
             self.templates.find(Some(rest), found);
         }

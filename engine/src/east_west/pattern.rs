@@ -18,6 +18,17 @@ pub enum Pattern {
 }
 
 impl Pattern {
+    /// Whether a text fits.
+    #[must_use]
+    pub fn fits(&self, text: &str) -> bool {
+        match self {
+            Self::Exact(whole) => text == &**whole,
+            Self::Prefix(beginning) => text.starts_with(&**beginning),
+            Self::Suffix(end) => text.ends_with(&**end),
+            Self::Any => !text.is_empty(),
+        }
+    }
+
     /// Reads a text with at most one `*`, at its beginning or end.
     ///
     /// # Errors
@@ -36,6 +47,51 @@ impl Pattern {
         } else {
             Ok(pattern)
         }
+    }
+}
+
+/// A text in which `*` is any text, also none.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Glob(Box<str>);
+
+impl Glob {
+    /// Reads one.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The same, if its `*` are at most one and at its beginning or end.
+    #[must_use]
+    pub fn pattern(&self) -> Option<Pattern> {
+        Pattern::parse(&self.0).ok()
+    }
+
+    /// What is written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether a text fits: what stands between stars is found from left to right.
+    #[must_use]
+    pub fn fits(&self, text: &str) -> bool {
+        let mut parts = self.0.split('*');
+        let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
+        let Some(last) = parts.next_back() else { return rest.is_empty() };
+        for part in parts {
+            match rest.split_once(part) {
+                Some((_, after)) => rest = after,
+                None => return false,
+            }
+        }
+        rest.ends_with(last)
+    }
+}
+
+impl fmt::Display for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -171,6 +227,28 @@ mod tests {
         }
         for text in ["", "a*b", ".*.", "*a*", "**", "a**"] {
             assert!(Pattern::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn stars_of_a_glob_are_any_text() {
+        for (glob, text, expected) in [
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("*", "", true),
+            ("a*", "a", true),
+            ("*a", "ba", true),
+            ("a*a", "a", false),
+            ("a*a", "aa", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-c-b", false),
+            ("*x*", "axb", true),
+            ("*x*", "ab", false),
+            ("a**b", "ab", true),
+            ("", "", true),
+            ("", "a", false),
+        ] {
+            assert_eq!(Glob::new(glob).fits(text), expected, "{glob} {text}");
         }
     }
 

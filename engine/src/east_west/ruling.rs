@@ -65,6 +65,8 @@ pub struct Decider {
     pub rule: u32,
     /// The rule's name, if it has one.
     pub name: Option<Rc<str>>,
+    /// How the rule is called elsewhere: `ns[foo]-policy[httpbin]-rule[0]` of one of Istio's.
+    pub alias: Option<Rc<str>>,
     /// The rule fits as far as can be told, and the rest cannot be read.
     pub unavailable: bool,
 }
@@ -145,6 +147,7 @@ impl Ruling {
         json!({
             "decision": decision(self.allowed),
             "decider": self.reason.to_string(),
+            "alias": match &self.reason { Reason::Rule(decider) => decider.alias.as_deref(), _ => None },
             "reason": self.reason.detail(),
             "tier": self.reason.tier(),
             "level": level,

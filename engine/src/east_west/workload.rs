@@ -143,6 +143,7 @@ impl WorkloadPolicy {
             policy: self.names.get(place.object).cloned().unwrap_or_default(),
             rule: rule.map_or(0, |rule| rule.index),
             name: rule.and_then(|rule| rule.name.clone()),
+            alias: rule.and_then(|rule| rule.alias.clone()),
             unavailable: fit == Fit::Unreadable,
         }
     }

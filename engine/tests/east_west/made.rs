@@ -382,7 +382,7 @@ impl Call {
     pub fn facts(&self) -> Facts<'_> {
         let Self { identity, port, peer, client, http } = self;
         let http = http.as_ref().map(|(headers, tokens)| Http { headers, tokens });
-        Facts { identity, port: *port, peer: *peer, client: *client, http }
+        Facts { port: *port, peer: *peer, client: *client, http, ..Facts::of(identity) }
     }
 }
 
