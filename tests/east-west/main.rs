@@ -33,7 +33,7 @@ fn run(table: &Table, row: &Row) -> Result<(), String> {
         peer: call.peer.as_deref().and_then(address),
         client: call.client.as_deref().and_then(address),
         destination: call.destination.as_deref().and_then(address),
-        server_name: call.server_name.as_deref(),
+        server_name: Some(call.server_name.as_deref().unwrap_or_default()),
         metadata: (chain == Chain::Http).then_some(&metadata),
         http: (chain == Chain::Http).then_some(Http { headers: &headers, tokens: &tokens }),
     });

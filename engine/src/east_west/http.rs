@@ -69,14 +69,14 @@ impl WorkloadPolicy {
             let bytes = request.attributes.bytes(Attribute::Metadata).unwrap_or_default();
             metadata::all(bytes).unwrap_or_default()
         });
-        let server_name = request.attributes.text(Attribute::RequestedServerName);
+        let server_name = request.attributes.text(Attribute::RequestedServerName).unwrap_or_default();
         self.decide(&Facts {
             identity: &identity,
             port,
             peer: self.peer(&address),
             client: address(Attribute::SourceAddress),
             destination: address(Attribute::DestinationAddress),
-            server_name: server_name.as_deref(),
+            server_name: Some(&server_name),
             metadata: metadata.as_ref(),
             http: Some(Http { headers: &request.headers, tokens: &tokens }),
         })

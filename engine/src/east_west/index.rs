@@ -31,7 +31,7 @@ pub struct Facts<'a> {
     pub client: Option<IpAddr>,
     /// The address of ours that the connection goes to.
     pub destination: Option<IpAddr>,
-    /// The name that the client's TLS asks for; none if it asks for none.
+    /// The name that the client's TLS asks for, empty if it asks for none; none if it cannot be read.
     pub server_name: Option<&'a str>,
     /// Dynamic metadata by filter; none if it cannot be read.
     pub metadata: Option<&'a serde_json::Value>,
@@ -274,7 +274,7 @@ impl Index {
             Dimension::Client => self.clients.find((*client)?, whole),
             Dimension::Port => self.ports.get(&(*port)?).copied().into_iter().for_each(whole),
             Dimension::Destination => self.destinations.find((*destination)?, whole),
-            Dimension::ServerName => self.server_names.find(server_name.unwrap_or_default(), whole),
+            Dimension::ServerName => self.server_names.find((*server_name)?, whole),
             Dimension::Metadata => self.metadata.find((*metadata)?, &mut whole)?,
             Dimension::Jwt => {
                 for payload in (*http)?.tokens {

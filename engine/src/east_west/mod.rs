@@ -102,7 +102,8 @@ impl Mesh {
             }
         }
         let document::Reader { options: read, objects, left_out, problems: found, notes, .. } = reader;
-        if options.is_none() && objects.is_empty() && left_out.is_empty() && found.is_empty() {
+        let is_nothing = objects.is_empty() && left_out.is_empty() && notes.is_empty() && found.is_empty();
+        if options.is_none() && is_nothing {
             return None;
         }
         problems.extend(found);
@@ -173,6 +174,7 @@ impl Mesh {
         match document {
             Document::AuthorizationPolicy(document) => reader.authorization_policy(document),
             Document::ClusterAuthorizationPolicy(document) => reader.cluster_authorization_policy(document),
+            Document::IstioAuthorizationPolicy(document) => reader.istio_authorization_policy(document),
             Document::AuthConfig(_) | Document::Secret(_) | Document::ReferenceGrant(_) | Document::Namespace(_) => {}
         }
         let document::Reader { objects, problems, .. } = reader;

@@ -32,7 +32,7 @@ const CONFIGURATION: &str = r##"{
 }"##;
 
 fn facts(identity: &Identity) -> Facts<'_> {
-    Facts { identity, port: Some(8080), peer: None, client: None, http: None }
+    Facts { port: Some(8080), ..Facts::of(identity) }
 }
 
 fn known(text: &str) -> Identity {

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use sidegate_config::{LabelOperator, LabelSelector};
 
 use super::Selected;
-use crate::east_west::object::{Alternative, Dimension, Effect, Group, Object, Place, Rule, Target, Term, Value, Who};
+use crate::east_west::object::{
+    Alternative, Dimension, Effect, Form, Group, Member, Object, Place, Principal, Rule, Target, Term, Value, Who,
+};
 
 /// A policy, and why it is about the workload that it is about.
 pub fn selected(object: &Object) -> Selected {
@@ -112,6 +114,11 @@ fn value(dimension: Dimension, value: &Value) -> String {
         Value::Who(Who::Namespace(pattern)) => format!("namespace {pattern}"),
         Value::Who(Who::TrustDomain(pattern)) => format!("trust domain {pattern}"),
         Value::Who(Who::Nobody) => "who has no identity".to_owned(),
+        Value::Who(Who::Name(pattern)) => format!("principal {pattern}"),
+        Value::Who(Who::AnyAccount(namespace, name)) => format!("{namespace}/{name} of any trust domain"),
+        Value::Who(Who::AnyNamespace(glob)) => format!("namespace {glob} of any trust domain"),
+        Value::Who(Who::LooseAccount(namespace, name)) => format!("{namespace}/{name} wherever in the ID"),
+        Value::Who(Who::LooseNamespace(glob)) => format!("namespace {glob} wherever in the ID"),
         Value::Block(block) => format!("{dimension} {block}"),
         Value::Port(port) => format!("port {port}"),
         Value::Token(token) => {
@@ -125,8 +132,21 @@ fn value(dimension: Dimension, value: &Value) -> String {
             }
             text
         }
+        Value::Principal(principal) => {
+            let Principal { issuer, subject } = &**principal;
+            format!("token of {issuer} for {subject}")
+        }
+        Value::Member(member) => {
+            let Member { path, form, pattern } = &**member;
+            let list = if *form == Form::List { " in its list" } else { "" };
+            format!("{dimension} {}={pattern}{list}", path.join("."))
+        }
         Value::Text(pattern) => format!("{dimension} {pattern}"),
+        Value::Authority(pattern) => format!("{dimension} {pattern} as it comes"),
         Value::Path(pattern) => format!("path {pattern}"),
+        Value::Written(pattern) => format!("path {pattern}, also as it comes"),
+        Value::Verbatim(pattern) => format!("path {pattern} as it comes"),
+        Value::Line(name, pattern) => format!("line {name}: {pattern}"),
         Value::Header(name, Some(pattern)) => format!("header {name}: {pattern}"),
         Value::Header(name, None) => format!("header {name}"),
         Value::Invalid => format!("{dimension} that is not valid"),
