@@ -5,6 +5,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 readonly ENVOY_VERSION=1.40.0
 readonly OPA_VERSION=1.22.3
+# Istio's tags are none to Go, which names a commit by its time.
+readonly ISTIO_VERSION=0.0.0-20260827124520-eed52ebb66ad
 readonly CARGO_DENY_VERSION=0.20.2
 readonly OLDEST_RUST=1.95
 readonly DEBIAN_TOOLCHAIN=(rustc-web cargo-web rust-web-src wasi-libc lld-19)
@@ -29,6 +31,7 @@ usage() {
 ./build.sh e2e            only what needs Envoy: the corpus and the end-to-end tests
 ./build.sh peers [NAME…]  the cases against real servers; NAME: only these; nothing written
 ./build.sh opa            OPA's own test-suite for Rego; docs/rego.md and docs/rego-opa.md are written
+./build.sh istio          Istio's golden files, its filters beside Sidegate in Envoy; docs/istio.md is written
 ./build.sh wasm           build target/sidegate.wasm and target/sidegate-core.wasm
 ./build.sh envoy          print the path of the Envoy that is used
 ./build.sh check          format, lints, documentation, dependencies, imports and size of the modules
@@ -44,7 +47,7 @@ main() {
   local command=${1:-help}
   shift || true
   case $command in
-    demo | test | e2e | peers | opa | wasm | envoy | check | bench) "run_$command" "$@" ;;
+    demo | test | e2e | peers | opa | istio | wasm | envoy | check | bench) "run_$command" "$@" ;;
     help | -h | --help) usage ;;
     *) die "there is no command \`$command\`; \`./build.sh help\` lists them" ;;
   esac
@@ -105,6 +108,18 @@ run_opa() {
   [[ -d $folder/$module ]] || GOMODCACHE=$folder GOFLAGS=-modcacherw \
     quietly "getting OPA $OPA_VERSION from the Go module proxy" go mod download "$module" || die "OPA cannot be had"
   OPA_CASES=$folder/$module/v1/test/cases/testdata cargo test --quiet -p sidegate-tests --test opa
+}
+
+run_istio() {
+  need_native_rust
+  have go || install_packages golang-go
+  local folder=$TOOLS/istio-$ISTIO_VERSION module=istio.io/istio@v$ISTIO_VERSION
+  [[ -d $folder/$module ]] || GOMODCACHE=$folder GOFLAGS=-modcacherw \
+    quietly "getting Istio's source from the Go module proxy" go mod download "$module" || die "Istio cannot be had"
+  build_modules
+  say "Istio's golden files, through Envoy"
+  ISTIO_TESTDATA=$folder/$module/pilot/pkg/security/authz/builder/testdata with_envoy \
+    cargo test --quiet -p sidegate-tests --test istio
 }
 
 run_wasm() {

@@ -35,7 +35,7 @@ fuzz_target!(|input: (&[u8], &str, u16)| {
         [Identity::Absent, Identity::Known(SpiffeId::parse("spiffe://cluster.local/ns/a/sa/b").expect("it is one"))]
     {
         for http in [None, Some(Http { headers: &headers, tokens: &[] })] {
-            let facts = Facts { identity: &identity, port: Some(port), peer: None, client: None, http };
+            let facts = Facts { port: Some(port), http, ..Facts::of(&identity) };
             assert!(!workload.decide(&facts).allowed);
         }
     }
