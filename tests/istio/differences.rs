@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use sidegate_engine::east_west::SpiffeId;
 
 use crate::calls::{Call, Who};
 use crate::golden::Pair;
@@ -40,7 +41,7 @@ fn is_about(name: &str, pair: &Pair, call: &Call) -> bool {
     let uris: &[String] = if let Who::Uris(uris) = &call.who { uris } else { &[] };
     match name {
         "several-names" => uris.len() > 1,
-        "no-spiffe-id" => uris.iter().any(|uri| uri.matches('/').count() < 3),
+        "no-spiffe-id" => uris.iter().any(|uri| SpiffeId::parse(uri).is_err()),
         "no-name" => {
             call.who == Who::Host
                 && looks_at(&["principals", "namespaces", "serviceaccounts", "trustdomains", "source."])

@@ -28,7 +28,7 @@ use report::Row;
 use stage::{SIDES, Side, Stage};
 
 /// Requests to a whole file, and to a part of one.
-const REQUESTS: (usize, usize) = (200, 20);
+const REQUESTS: (usize, usize) = (100, 12);
 
 /// Requests that are under way together.
 const TOGETHER: usize = 8;
@@ -80,6 +80,9 @@ fn run(folder: &Path, paths: &Paths) -> Result<(), String> {
         row.pairs += 1;
         for (call, answer) in calls[number].iter().zip(answers) {
             judge(&known, (pair, call), answer, row, &mut wrong);
+        }
+        if number % 50 == 0 {
+            println!("{number} pairs are asked, {} answers are wrong", wrong.len());
         }
     }
     report::write(&rows, &known, &read)?;
