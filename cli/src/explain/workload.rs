@@ -26,7 +26,7 @@ pub fn explain(subject: &Subject, workload: &str, arguments: &Explain) -> Outcom
     };
     let headers = Headers::from_pairs(pairs(arguments)?);
     let http = (!arguments.tcp).then_some(Http { headers: &headers, tokens: &[] });
-    let facts = Facts { identity: &identity, port: arguments.port, peer: None, client: None, http };
+    let facts = Facts { port: arguments.port, http, ..Facts::of(&identity) };
     let chain = if arguments.tcp { Chain::Tcp } else { Chain::Http };
     let call = arguments.from.is_some().then_some(facts);
     let explained = ask(mesh, &Question { workload, chain, port: arguments.port, call }).map_err(in_lines)?;

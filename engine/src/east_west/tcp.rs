@@ -33,10 +33,21 @@ impl WorkloadPolicy {
     /// Decides whether a connection is let in, once its handshake is over.
     #[must_use]
     pub fn judge_connection(&self, attributes: &Attributes) -> Ruling {
-        let address = attributes.text(Attribute::SourceAddress).and_then(|text| block::address(&text));
+        let address = |attribute| attributes.text(attribute).and_then(|text| block::address(&text));
+        let peer_address = address(Attribute::SourceAddress);
         let port = attributes.text(Attribute::DestinationPort).and_then(|text| text.parse().ok());
         let identity: Identity = self.identities().connected(&peer(attributes));
-        self.decide(&Facts { identity: &identity, port, peer: address, client: address, http: None })
+        let server_name = attributes.text(Attribute::RequestedServerName).unwrap_or_default();
+        self.decide(&Facts {
+            identity: &identity,
+            port,
+            peer: peer_address,
+            client: peer_address,
+            destination: address(Attribute::DestinationAddress),
+            server_name: Some(&server_name),
+            metadata: None,
+            http: None,
+        })
     }
 }
 
