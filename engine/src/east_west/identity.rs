@@ -10,7 +10,7 @@ use super::xfcc::Forwarders;
 /// Who calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
-    /// Somebody without an identity: no TLS, no client certificate, none that Envoy has validated.
+    /// Somebody without an identity: no TLS, no client certificate.
     Absent,
     /// Somebody who shows an identity that is not valid; why.
     Invalid(&'static str),
@@ -138,11 +138,16 @@ impl Identities {
                 Some(text) => only(text).map(Some),
             };
         }
-        if !peer.mtls || peer.validated == Some(false) {
+        if !peer.mtls {
             return Ok(None);
         }
-        if peer.validated.is_none() && !self.assume_validated {
-            return Err("Envoy does not say whether the certificate was validated");
+        match peer.validated {
+            Some(true) => {}
+            // Not the same as nobody: of a session that is resumed Envoy says so as well, and who is denied by name would
+            // come back as nobody.
+            Some(false) => return Err("Envoy has not validated the certificate, or has resumed the session"),
+            None if self.assume_validated => {}
+            None => return Err("Envoy does not say whether the certificate was validated"),
         }
         self.certificate(peer)
     }
@@ -192,7 +197,8 @@ mod tests {
         let identities = identities(IdentityOptions { assume_single_uri_san: true, ..IdentityOptions::default() });
         assert_eq!(identities.identify(&peer()), known());
         assert_eq!(identities.identify(&Peer { mtls: false, ..peer() }), Identity::Absent);
-        assert_eq!(identities.identify(&Peer { validated: Some(false), ..peer() }), Identity::Absent);
+        let untrusted = identities.identify(&Peer { validated: Some(false), ..peer() });
+        assert!(matches!(untrusted, Identity::Invalid(_)), "{untrusted}");
         assert_eq!(identities.identify(&Peer { first_uri_san: None, ..peer() }), Identity::Absent);
         let unsaid = identities.identify(&Peer { validated: None, ..peer() });
         assert!(matches!(unsaid, Identity::Invalid(_)), "{unsaid}");

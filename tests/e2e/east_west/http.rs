@@ -13,7 +13,7 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("mesh: from sidecar to sidecar, over HTTP/1.1, HTTP/2 and gRPC", sidecars),
     ("mesh: what clients and operators are told of a denial", told),
     ("mesh: two SPIFFE IDs are none", several_names),
-    ("mesh: a certificate that Envoy did not verify is nobody's", untrusted),
+    ("mesh: a certificate that Envoy did not verify lets nobody in", untrusted),
     ("mesh: a caller without a certificate is nobody", without_certificate),
     ("mesh: one connection in HTTP/2, many requests", one_connection),
     ("mesh: who comes back is known, since no session is resumed", coming_back),
@@ -129,7 +129,7 @@ fn untrusted(mesh: &Mesh) {
     assert_eq!(mesh.ask(&Ask::new("any", "rogue", path)).status, 403);
     assert!(!mesh.upstream.saw(path));
     let line = mesh.logged(path);
-    assert_eq!((&line["decider"], &line["identity"]), (&json!("implicit(Network)"), &Value::Null), "nobody: {line}");
+    assert_eq!((&line["decider"], &line["identity"]), (&json!("identity-invalid"), &Value::Null), "{line}");
     assert_eq!(mesh.ask(&Ask::new("any", "sleep", "/untrusted/sleep")).status, 200);
     for listener in ["calls", "optional"] {
         assert!(mesh.try_ask(&Ask::new(listener, "rogue", "/untrusted")).is_err(), "{listener}: no handshake");

@@ -101,7 +101,7 @@ fn client_first(mesh: &Mesh) {
         ("quiet", "evil", "implicit(Network)"),
         ("quiet", "two", "identity-invalid"),
         ("quiet", "nobody", "implicit(Network)"),
-        ("quiet-any", "rogue", "implicit(Network)"),
+        ("quiet-any", "rogue", "identity-invalid"),
     ] {
         assert_eq!(say(mesh, listener, who, b"attack"), b"", "{who}");
         mesh.logs(listener, "debug", &format!("by {decider}"));
