@@ -71,7 +71,7 @@ fn decides(policy: &Policy, number: usize) -> bool {
 
 fn decide(policy: &Policy, identity: &Identity, headers: &Headers) -> bool {
     let http = Some(Http { headers, tokens: &[] });
-    policy.workload().unwrap().decide(&Facts { identity, port: Some(8080), peer: None, client: None, http }).allowed
+    policy.workload().unwrap().decide(&Facts { port: Some(8080), http, ..Facts::of(identity) }).allowed
 }
 
 /// One rule with all of them, or one rule for each.
