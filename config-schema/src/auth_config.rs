@@ -17,6 +17,7 @@ use crate::one_or_many::OneOrMany;
 
 /// One AuthConfig document.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AuthConfig {
     /// `authorino.kuadrant.io/v1beta3` or `authorino.kuadrant.io/v1beta2`.
@@ -32,9 +33,11 @@ pub struct AuthConfig {
 
 /// `spec` of an AuthConfig.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AuthConfigSpec {
     /// Hosts that this AuthConfig protects: `host`, `host:port`, `*.suffix` or `*`. None: it is there to be imported.
+    #[cfg_attr(feature = "schema", schemars(extend("examples" = [["talker-api.example.com", "*.example.org"]])))]
     pub hosts: Vec<String>,
     /// Named sets of patterns, to be used by `patternRef`.
     #[serde(default)]
@@ -67,6 +70,7 @@ pub struct AuthConfigSpec {
 
 /// An AuthConfig that is imported. It has no hosts of its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ImportSpec {
     /// Its name.
@@ -77,6 +81,7 @@ pub struct ImportSpec {
 
 /// How many of the ways to prove an identity must succeed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum AuthenticationStrategy {
     /// One; `auth.identity` is what it found.
@@ -88,9 +93,11 @@ pub enum AuthenticationStrategy {
 
 /// A selector, an operator and a value to compare.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PatternExpression {
     /// Path into the Authorization JSON, or a template.
+    #[cfg_attr(feature = "schema", schemars(example = "request.path", example = "auth.identity.realm_access.roles"))]
     pub selector: String,
     /// How to compare.
     pub operator: Operator,
@@ -105,6 +112,7 @@ fn empty_text() -> Value {
 
 /// Operators of a pattern expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Operator {
     /// They are equal: as texts if `value` is one, else of the same type and value.
@@ -133,9 +141,11 @@ pub enum Operator {
 
 /// A pattern expression, a reference to named ones, a CEL predicate, or a combination.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PatternExpressionOrRef {
     /// Path into the Authorization JSON; with `operator`.
+    #[cfg_attr(feature = "schema", schemars(example = "request.path", example = "auth.identity.realm_access.roles"))]
     pub selector: Option<String>,
     /// How to compare; with `selector`.
     pub operator: Option<Operator>,
@@ -145,6 +155,7 @@ pub struct PatternExpressionOrRef {
     /// Name of an entry of `spec.patterns`.
     pub pattern_ref: Option<String>,
     /// CEL expression that yields a boolean.
+    #[cfg_attr(feature = "schema", schemars(example = "request.method == 'GET'"))]
     pub predicate: Option<String>,
     /// All of these.
     pub all: Option<Vec<PatternExpressionOrRef>>,
@@ -160,20 +171,25 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D:
 /// A value: fixed, selected from the Authorization JSON, or computed by CEL (`expression` over `selector` over `value`), or
 /// a `template`, which stands alone.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ValueOrSelector {
     /// Fixed value of any JSON type.
     pub value: Option<Value>,
     /// Path into the Authorization JSON, or a template with `{path}` placeholders.
+    #[cfg_attr(feature = "schema", schemars(example = "auth.identity.sub"))]
     pub selector: Option<String>,
     /// CEL expression.
+    #[cfg_attr(feature = "schema", schemars(example = "auth.identity.roles.exists(role, role == 'admin')"))]
     pub expression: Option<String>,
     /// Text with `{{ path }}` placeholders; one placeholder and nothing else is the value itself, with its type.
+    #[cfg_attr(feature = "schema", schemars(example = "Hello, {{ auth.identity.name }}"))]
     pub template: Option<String>,
 }
 
 /// Caching of a rule's result.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct CacheSpec {
     /// What tells one entry from another.
@@ -185,6 +201,7 @@ pub struct CacheSpec {
 
 /// One way to prove an identity. Exactly one method.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AuthenticationSpec {
     /// Lower numbers are tried first; members of one number are tried in order of their names. Default 0.
@@ -228,10 +245,12 @@ pub struct AuthenticationSpec {
 
 /// An object without fields.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(extend("additionalProperties" = false)))]
 pub struct Empty {}
 
 /// Where a credential is. At most one field.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Credentials {
     /// `Authorization: <prefix> <credential>`.
@@ -246,6 +265,7 @@ pub struct Credentials {
 
 /// `credentials.authorizationHeader`.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AuthorizationHeader {
     /// The word before the credential. Default, also when empty: `Bearer`.
@@ -255,6 +275,7 @@ pub struct AuthorizationHeader {
 
 /// A thing known by its name.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Named {
     /// The name.
@@ -263,6 +284,7 @@ pub struct Named {
 
 /// `apiKey`.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ApiKeySpec {
     /// Labels of the Secrets that hold the keys; an empty selector selects all.
@@ -278,6 +300,7 @@ pub struct ApiKeySpec {
 
 /// Kubernetes `LabelSelector` (`meta/v1`): all requirements must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct LabelSelector {
     /// Labels and the value each must have.
@@ -290,6 +313,7 @@ pub struct LabelSelector {
 
 /// One requirement of a `LabelSelector`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct LabelSelectorRequirement {
     /// Label key.
@@ -303,6 +327,7 @@ pub struct LabelSelectorRequirement {
 
 /// Operators of a `LabelSelectorRequirement`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum LabelOperator {
     /// The label has one of the values.
     In,
@@ -316,9 +341,11 @@ pub enum LabelOperator {
 
 /// `jwt`. Exactly one of `issuerUrl` and `jwksUrl`.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct JwtSpec {
     /// OpenID Connect issuer; its discovery document names the key set.
+    #[cfg_attr(feature = "schema", schemars(example = "https://keycloak.example.com/realms/shop"))]
     pub issuer_url: Option<String>,
     /// URL of the JSON Web Key Set.
     pub jwks_url: Option<String>,
@@ -336,6 +363,7 @@ pub struct JwtSpec {
 
 /// `x509`.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct X509Spec {
     /// Labels of the Secrets that hold trusted CA certificates (`tls.crt`, else `ca.crt`).
@@ -353,6 +381,7 @@ pub struct X509Spec {
 
 /// `x509.source`. At most one field.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct X509Source {
     /// Name of the `X-Forwarded-Client-Cert` header.
@@ -365,6 +394,7 @@ pub struct X509Source {
 
 /// `hmac`: HTTP Message Signatures (RFC 9421) with the algorithm `hmac-sha256`. The `keyid` is the name of a Secret.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct HmacSpec {
     /// Labels of the Secrets that hold the keys (`hmac_key`, 32 bytes at least).
@@ -389,6 +419,7 @@ pub struct HmacSpec {
 
 /// `plain`. Exactly one field.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PlainSpec {
     /// Path into the Authorization JSON, or a template.
@@ -399,6 +430,7 @@ pub struct PlainSpec {
 
 /// One rule that must grant. Exactly one method.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AuthorizationSpec {
     /// Lower numbers are evaluated first; members of one number in order of their names. Default 0.
@@ -429,6 +461,7 @@ pub struct AuthorizationSpec {
 
 /// What an authorization rule does with what it grants. One that cannot decide denies in any case.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// It must grant.
@@ -440,6 +473,7 @@ pub enum Action {
 
 /// `patternMatching`.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PatternMatchingSpec {
     /// All of these must hold; none at all always holds.
@@ -448,6 +482,7 @@ pub struct PatternMatchingSpec {
 
 /// `response`.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ResponseSpec {
     /// What a client without an identity is told. Default status 401.
@@ -461,6 +496,7 @@ pub struct ResponseSpec {
 
 /// A customised denial. Of several the first counts whose conditions hold.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct DenyWithSpec {
     /// HTTP status, 300 to 599; 0 is the default of the kind of denial.
@@ -480,6 +516,7 @@ pub struct DenyWithSpec {
 
 /// `response.success`.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SuccessSpec {
     /// Request headers for the upstream.
@@ -492,6 +529,7 @@ pub struct SuccessSpec {
 
 /// One item of a success response. Exactly one method.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SuccessItemSpec {
     /// Name of the header or metadata key. Default: the item's name.
@@ -517,6 +555,7 @@ pub struct SuccessItemSpec {
 
 /// `json` of a success item.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct JsonSpec {
     /// Members of the object.

@@ -13,6 +13,7 @@ use crate::metadata::ObjectMeta;
 
 /// One `AuthorizationPolicy` or `XAuthorizationPolicy`: the same by two names.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AuthorizationPolicy {
     /// `gateway.networking.x-k8s.io/v1alpha1`.
@@ -28,6 +29,7 @@ pub struct AuthorizationPolicy {
 
 /// `spec` of an `AuthorizationPolicy`.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AuthorizationPolicySpec {
     /// Exactly one, of kind `Pod` and with a `selector`.
@@ -46,6 +48,7 @@ pub struct AuthorizationPolicySpec {
 
 /// One `ClusterAuthorizationPolicy`.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterAuthorizationPolicy {
     /// `sidegate.dev/v1alpha1`.
@@ -61,11 +64,13 @@ pub struct ClusterAuthorizationPolicy {
 
 /// `spec` of a `ClusterAuthorizationPolicy`.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterAuthorizationPolicySpec {
     /// Before or after the policies of the namespace.
     pub tier: PolicyTier,
     /// From 0 to 1000; lower ones go first, those of one number by name.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 1000)))]
     pub priority: i64,
     /// The workloads that it is about. Default: all.
     #[serde(default)]
@@ -80,6 +85,7 @@ pub struct ClusterAuthorizationPolicySpec {
 
 /// A Kubernetes `Namespace`, for its labels.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Namespace {
     /// `v1`.
@@ -91,11 +97,13 @@ pub struct Namespace {
     pub metadata: ObjectMeta,
     /// Not looked at.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, serde_json::Value>"))]
     pub spec: BTreeMap<String, IgnoredAny>,
 }
 
 /// One of `targetRefs`.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyTarget {
     /// Empty or `core`.
@@ -112,6 +120,7 @@ pub struct PolicyTarget {
 
 /// The workloads that a cluster-wide policy is about; both must fit.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PolicySubject {
     /// Labels of the namespace, and `kubernetes.io/metadata.name`. Default: all.
@@ -124,6 +133,7 @@ pub struct PolicySubject {
 
 /// What a rule of an `AuthorizationPolicy` that matches does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
 pub enum PolicyAction {
     /// Lets in; and a workload that is selected is closed to everybody else.
@@ -136,6 +146,7 @@ pub enum PolicyAction {
 
 /// What a rule of a `ClusterAuthorizationPolicy` that matches does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum ClusterAction {
     /// Lets in; nothing after it is asked.
     Allow,
@@ -148,6 +159,7 @@ pub enum ClusterAction {
 /// Which attributes the rules of a policy may look at. Levels are enforced each by itself: a request needs an `ALLOW` of each
 /// level that has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum EnforcementLevel {
     /// Identity, addresses and ports.
     Network,
@@ -157,6 +169,7 @@ pub enum EnforcementLevel {
 
 /// Where among the tiers a cluster-wide policy stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum PolicyTier {
     /// Before the policies of the namespace, which cannot say otherwise.
     Admin,
@@ -166,6 +179,7 @@ pub enum PolicyTier {
 
 /// Whether a policy is enforced.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum PolicyMode {
     /// It is.
     #[default]
@@ -176,9 +190,11 @@ pub enum PolicyMode {
 
 /// A rule of an `AuthorizationPolicy`; all of it must fit.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyRule {
     /// For logs and explanations; at most 100 characters.
+    #[cfg_attr(feature = "schema", schemars(length(max = 100)))]
     pub name: Option<String>,
     /// Who calls: one of these. Left out: anybody, without an identity too; empty: nobody.
     pub sources: Option<Vec<PolicySource>>,
@@ -190,9 +206,11 @@ pub struct PolicyRule {
 
 /// A rule of a `ClusterAuthorizationPolicy`.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterPolicyRule {
     /// For logs and explanations; at most 100 characters.
+    #[cfg_attr(feature = "schema", schemars(length(max = 100)))]
     pub name: Option<String>,
     /// What it does.
     pub action: ClusterAction,
@@ -206,6 +224,7 @@ pub struct ClusterPolicyRule {
 
 /// Who calls.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PolicySource {
     /// Which of the fields counts.
@@ -214,6 +233,7 @@ pub struct PolicySource {
     /// A ServiceAccount of the workload's trust domain.
     pub service_account: Option<ServiceAccountSource>,
     /// A SPIFFE ID, or with `/*` at its end all below that path.
+    #[cfg_attr(feature = "schema", schemars(example = "spiffe://cluster.local/ns/shop/sa/cart"))]
     pub spiffe: Option<String>,
     /// A namespace: exact, `prefix*`, `*suffix` or `*`.
     pub namespace: Option<String>,
@@ -229,6 +249,7 @@ pub struct PolicySource {
 
 /// Kinds of sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum SourceType {
     /// `serviceAccount`.
     ServiceAccount,
@@ -253,6 +274,7 @@ pub enum SourceType {
 
 /// A ServiceAccount.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAccountSource {
     /// Its namespace. Default: the policy's.
@@ -264,6 +286,7 @@ pub struct ServiceAccountSource {
 
 /// Addresses.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct CidrSource {
     /// Whose address. Default `Peer`.
@@ -279,6 +302,7 @@ pub struct CidrSource {
 
 /// Whose address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum CidrAddress {
     /// Of who has opened the connection to this Envoy.
     #[default]
@@ -289,6 +313,7 @@ pub enum CidrAddress {
 
 /// A verified token.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct JwtSource {
     /// `iss`, exactly.
@@ -305,6 +330,7 @@ pub struct JwtSource {
 
 /// Where a connection goes.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkAttributes {
     /// Ports of the workload, one of which it is. Left out: any.
@@ -313,6 +339,7 @@ pub struct NetworkAttributes {
 
 /// What an HTTP request is like; of each field that is given one value must fit.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ApplicationAttributes {
     /// Methods.
@@ -327,6 +354,7 @@ pub struct ApplicationAttributes {
 
 /// A path.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PathMatch {
     /// How it is compared.
@@ -338,6 +366,7 @@ pub struct PathMatch {
 
 /// How a path is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum PathMatchType {
     /// It is the same.
     Exact,
@@ -353,6 +382,7 @@ pub enum PathMatchType {
 
 /// A header. Exactly one of `values`, `present` and `absent`.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct HeaderMatch {
     /// Its name, in any case.

@@ -12,8 +12,8 @@ use crate::problem::{Place, quote};
 use crate::reader::{Dialect, Finding, read};
 use crate::suggest::suggestion;
 use crate::{
-    AuthConfig, AuthorizationPolicy, ClusterAuthorizationPolicy, Namespace, ObjectMeta, Problem, ReferenceGrant, Secret,
-    istio,
+    AuthConfig, AuthorizationPolicy, ClusterAuthorizationPolicy, Namespace, ObjectMeta, Problem, ReferenceGrant,
+    Secret, istio,
 };
 
 const FORMS: &str = "give one AuthConfig, a Kubernetes `List`, or a `PluginConfig` of `sidegate.dev/v1alpha1`, as JSON";
@@ -96,7 +96,7 @@ fn parse(bytes: &[u8]) -> Result<Node<'_>, String> {
 
 /// Documents that we know, by `apiVersion` and `kind`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
     AuthConfig(Dialect),
     Secret,
     ReferenceGrant,
@@ -135,7 +135,7 @@ impl Kind {
 }
 
 /// `apiVersion` and `kind`.
-type Type = (&'static str, &'static str);
+pub type Type = (&'static str, &'static str);
 
 /// The API group of GEP-3779.
 const GATEWAY_X: &str = "gateway.networking.x-k8s.io/v1alpha1";
@@ -143,7 +143,8 @@ const GATEWAY_X: &str = "gateway.networking.x-k8s.io/v1alpha1";
 /// The API group of Istio's policy, in the versions that it has.
 const ISTIO: [&str; 2] = ["security.istio.io/v1", "security.istio.io/v1beta1"];
 
-const KINDS: [(Type, Kind); 21] = [
+/// All that we know.
+pub const KINDS: [(Type, Kind); 21] = [
     (("authorino.kuadrant.io/v1beta3", "AuthConfig"), Kind::AuthConfig(Dialect::Kubernetes)),
     (("authorino.kuadrant.io/v1beta2", "AuthConfig"), Kind::AuthConfig(Dialect::V1beta2)),
     (("v1", "Secret"), Kind::Secret),

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 /// `options.eastWest`. Every default is the safe one, but for `default`, which is the API's.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct EastWestOptions {
     /// What is done where no policy decides. Default `Allow`.
@@ -50,6 +51,7 @@ pub struct EastWestOptions {
 
 /// How Istio's policies are taken over.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct IstioOptions {
     /// The namespace whose policies are about the whole mesh. Default `istio-system`.
@@ -64,6 +66,7 @@ pub struct IstioOptions {
 
 /// How closely Istio's policies are followed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum IstioMode {
     /// Never wider than Istio, and narrower where Istio can be tricked.
     #[default]
@@ -74,6 +77,7 @@ pub enum IstioMode {
 
 /// What becomes of Istio's `CUSTOM`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum IstioCustom {
     /// Whom its rules fit is kept out, since nobody asks the provider.
     #[default]
@@ -84,6 +88,7 @@ pub enum IstioCustom {
 
 /// What is done where no policy decides.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum DefaultDecision {
     /// Who calls is let in.
     #[default]
@@ -94,6 +99,7 @@ pub enum DefaultDecision {
 
 /// What is done with an identity that is there and not valid.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum InvalidIdentity {
     /// It is kept out, whatever the policies say.
     #[default]
@@ -104,6 +110,7 @@ pub enum InvalidIdentity {
 
 /// What an escaped slash or a backslash in a path means.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum EscapedSlash {
     /// Nobody knows: the path fits no rule that allows by path, and each that denies by it.
     #[default]
@@ -116,6 +123,7 @@ pub enum EscapedSlash {
 
 /// How it is told who calls.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct IdentityOptions {
     /// Where from. Default `Certificate`.
@@ -134,6 +142,7 @@ pub struct IdentityOptions {
 
 /// Where the identity is taken from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum IdentitySource {
     /// The certificate of the connection.
     #[default]
@@ -144,6 +153,7 @@ pub enum IdentitySource {
 
 /// Where the address of the peer is taken from in HTTP. Exactly one field.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PeerAddress {
     /// Key of filter state that a `set_filter_state` filter has set to `%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%`.

@@ -8,6 +8,7 @@ use crate::auth_config::{CacheSpec, Credentials, PatternExpressionOrRef, ValueOr
 
 /// A Secret.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SecretRef {
     /// Its name.
@@ -18,6 +19,7 @@ pub struct SecretRef {
 
 /// An entry of a Secret.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeyRef {
     /// Name of the Secret.
@@ -30,6 +32,7 @@ pub struct SecretKeyRef {
 
 /// `oauth2Introspection` (RFC 7662).
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct OAuth2IntrospectionSpec {
     /// URL of the introspection endpoint.
@@ -44,6 +47,7 @@ pub struct OAuth2IntrospectionSpec {
 
 /// `kubernetesTokenReview` (`authentication.k8s.io/v1`).
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct KubernetesTokenReviewSpec {
     /// Audiences that the token must be for one of. Default: the request's host.
@@ -55,6 +59,7 @@ pub struct KubernetesTokenReviewSpec {
 
 /// One source of external metadata. Exactly one method.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct MetadataSpec {
     /// Lower numbers are fetched first; members of one number together. Default 0.
@@ -78,6 +83,7 @@ pub struct MetadataSpec {
 
 /// One callback.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct CallbackSpec {
     /// Lower numbers are called first; members of one number together. Default 0.
@@ -97,9 +103,11 @@ pub struct CallbackSpec {
 
 /// A request over HTTP. Exactly one of `url` and `urlExpression`.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct HttpSpec {
     /// URL with `{path}` placeholders, whose values are percent-encoded for where they stand.
+    #[cfg_attr(feature = "schema", schemars(example = "https://accounts.example.com/users/{auth.identity.sub}"))]
     pub url: Option<String>,
     /// CEL expression that yields the URL.
     pub url_expression: Option<String>,
@@ -125,12 +133,13 @@ pub struct HttpSpec {
     pub credentials: Option<Credentials>,
     /// Milliseconds that the call may take. Default, also for 0: 5000.
     pub timeout: Option<u64>,
-    /// Bytes that the answer's body may have; a longer one is no answer. Default 1 MiB.
+    /// Bytes that the answer's body may have; a longer one is no answer. Default 1048576 (1 MiB).
     pub max_response_bytes: Option<u64>,
 }
 
 /// HTTP methods.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
 #[expect(missing_docs, reason = "the methods of RFC 9110 by their names")]
 pub enum HttpMethod {
@@ -148,6 +157,7 @@ pub enum HttpMethod {
 
 /// What a body is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum ContentType {
     /// Pairs of an HTML form.
     #[default]
@@ -160,6 +170,7 @@ pub enum ContentType {
 
 /// OAuth 2.0 client credentials grant (RFC 6749 section 4.4).
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct OAuth2ClientSpec {
     /// URL of the token endpoint.
@@ -182,6 +193,7 @@ pub struct OAuth2ClientSpec {
 
 /// `userInfo`. Exactly one of `identitySource` and `userInfoUrl`.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct UserInfoSpec {
     /// Name of the `jwt` authentication rule whose issuer is asked.
@@ -194,6 +206,7 @@ pub struct UserInfoSpec {
 
 /// `uma`.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct UmaSpec {
     /// Issuer of the UMA server; its `/.well-known/uma2-configuration` says the rest.
@@ -206,9 +219,11 @@ pub struct UmaSpec {
 
 /// `opa`. Exactly one of `rego` and `externalPolicy`.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct OpaSpec {
     /// The policy: rules, `allow` among them, without a `package`.
+    #[cfg_attr(feature = "schema", schemars(example = "allow { input.auth.identity.sub == \"alice\" }"))]
     pub rego: Option<String>,
     /// Where the policy is fetched from.
     pub external_policy: Option<ExternalPolicySpec>,
@@ -222,6 +237,7 @@ pub struct OpaSpec {
 
 /// Syntaxes of Rego.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum RegoVersion {
     /// Of OPA before 1.0.
@@ -233,6 +249,7 @@ pub enum RegoVersion {
 
 /// `opa.externalPolicy`.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ExternalPolicySpec {
     /// URL of the policy: text, or JSON with the text at `result.raw`.
@@ -252,13 +269,14 @@ pub struct ExternalPolicySpec {
     /// Seconds between refreshes. Default (0): none after the first fetch that is good.
     #[serde(default)]
     pub ttl: i64,
-    /// Bytes that the policy may have. Default 1 MiB.
+    /// Bytes that the policy may have. Default 1048576 (1 MiB).
     pub max_response_bytes: Option<u64>,
 }
 
 /// `kubernetesSubjectAccessReview` (`authorization.k8s.io/v1`). At least one of `user`, `groups` and
 /// `authorizationGroups`.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct KubernetesSubjectAccessReviewSpec {
     /// The user.
@@ -275,6 +293,7 @@ pub struct KubernetesSubjectAccessReviewSpec {
 
 /// `kubernetesSubjectAccessReview.resourceAttributes`; what is absent is empty.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceAttributesSpec {
     /// Namespace.
@@ -293,6 +312,7 @@ pub struct ResourceAttributesSpec {
 
 /// `spicedb`: `CheckPermission` of `authzed.api.v1`.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SpiceDbSpec {
     /// `host:port`.
@@ -312,6 +332,7 @@ pub struct SpiceDbSpec {
 
 /// An object of SpiceDB.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SpiceDbObject {
     /// Its definition.
@@ -322,6 +343,7 @@ pub struct SpiceDbObject {
 
 /// `wristband`.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct WristbandSpec {
     /// `iss` of the tokens, and where their discovery document is found.
@@ -337,6 +359,7 @@ pub struct WristbandSpec {
 
 /// A signing key: the entry `key.pem` of a Secret.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SigningKeyRef {
     /// Name of the Secret; also the `kid`.
@@ -349,6 +372,7 @@ pub struct SigningKeyRef {
 
 /// Algorithms of wristbands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
 #[expect(missing_docs, reason = "the algorithms of RFC 7518 by their names")]
 pub enum SigningAlgorithm {

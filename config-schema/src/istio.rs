@@ -16,6 +16,7 @@ pub const ROOT_NAMESPACE: &str = "istio-system";
 
 /// One `AuthorizationPolicy`.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AuthorizationPolicy {
     /// `security.istio.io/v1` or `security.istio.io/v1beta1`.
@@ -32,6 +33,7 @@ pub struct AuthorizationPolicy {
 
 /// `spec` of an `AuthorizationPolicy`.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Spec {
     /// Labels of the pods that it is about. Left out: all of the namespace, of the root namespace all of the mesh.
@@ -53,6 +55,7 @@ pub struct Spec {
 
 /// Pods by their labels.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadSelector {
     /// All of them are there.
@@ -62,6 +65,7 @@ pub struct WorkloadSelector {
 
 /// What a policy is attached to.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TargetReference {
     /// API group; empty for the core one.
@@ -78,6 +82,7 @@ pub struct TargetReference {
 
 /// What a rule that matches does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Action {
     /// Lets in; and a workload that is selected is closed to everybody else.
@@ -93,6 +98,7 @@ pub enum Action {
 
 /// Whom `CUSTOM` asks.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Provider {
     /// Its name in the configuration of the mesh.
@@ -102,6 +108,7 @@ pub struct Provider {
 
 /// A rule: one of `from`, one of `to`, and all of `when`. What is left out is anything.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Rule {
     /// Who calls.
@@ -115,6 +122,7 @@ pub struct Rule {
 
 /// One of `from`.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct From {
     /// Who calls.
@@ -123,6 +131,7 @@ pub struct From {
 
 /// Who calls: all fields that are given must fit, of each one value, of each `not…` none.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Source {
     /// SPIFFE IDs without `spiffe://`.
@@ -157,6 +166,7 @@ pub struct Source {
 
 /// One of `to`.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct To {
     /// What is called.
@@ -165,6 +175,7 @@ pub struct To {
 
 /// What is called: all fields that are given must fit, of each one value, of each `not…` none.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Operation {
     /// Hosts.
@@ -187,6 +198,7 @@ pub struct Operation {
 
 /// One of `when`.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Condition {
     /// An attribute.

@@ -17,6 +17,8 @@ mod plugin_config;
 mod problem;
 mod reader;
 mod reference_grant;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod secret;
 mod suggest;
 mod take_over;

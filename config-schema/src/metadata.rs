@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Kubernetes `ObjectMeta`. Fields that no decision reads (`managedFields`, `ownerReferences`, …) are ignored.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(extend("additionalProperties" = true)))]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectMeta {
     /// Name within the namespace.

@@ -8,6 +8,7 @@ use crate::east_west::EastWestOptions;
 
 /// Everything but the resources of a `PluginConfig`; those are decoded one by one.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Settings {
     /// Which Envoy cluster carries calls to which server.
@@ -22,9 +23,11 @@ pub struct Settings {
 
 /// The Envoy cluster for calls to a scheme and authority.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Upstream {
     /// `https://host[:port][/path-prefix]`; the longest prefix that fits wins.
+    #[cfg_attr(feature = "schema", schemars(example = "https://keycloak.example.com"))]
     pub url: String,
     /// Name of the cluster.
     pub cluster: String,
@@ -32,6 +35,7 @@ pub struct Upstream {
 
 /// A workload, as identity policies target it.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Workload {
     /// Kubernetes namespace.
@@ -47,6 +51,7 @@ pub struct Workload {
 
 /// Choices that hold for all documents of a configuration. Every default is the safe one.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Options {
     /// What an error in a `when` means.
@@ -54,7 +59,7 @@ pub struct Options {
     pub when_errors: WhenErrors,
     /// What stands in for the request's host when an AuthConfig is looked up.
     pub host_override: Option<HostOverride>,
-    /// How a port in the request's host is treated.
+    /// How a port in the request's host is treated. Default `ExactFirst`.
     #[serde(default)]
     pub host_port: HostPort,
     /// Peers whose `X-Forwarded-Client-Cert` and `Client-Cert` headers are believed: URI SANs of the certificate that
@@ -64,7 +69,7 @@ pub struct Options {
     /// Request header that carries dynamic metadata to Envoy's `header_to_metadata` filter, as base64 of a
     /// `google.protobuf.Value`. Default: none, filter state only.
     pub dynamic_metadata_header: Option<String>,
-    /// How `plain` header values that are no text are written.
+    /// How `plain` header values that are no text are written. Default `Json`.
     #[serde(default)]
     pub plain_header_format: PlainHeaderFormat,
     /// Milliseconds that all of a request's calls together may take; then 503. Default 10000.
@@ -77,7 +82,7 @@ pub struct Options {
     pub max_request_bytes: Option<usize>,
     /// The Kubernetes API server, which `kubernetesTokenReview` and `kubernetesSubjectAccessReview` ask.
     pub kubernetes: Option<KubernetesApi>,
-    /// When callbacks are sent.
+    /// When callbacks are sent. Default `Detached`.
     #[serde(default)]
     pub callbacks: CallbackOrder,
     /// Bytes of results that each rule with a `cache` keeps, in each worker. Default 1048576.
@@ -92,6 +97,7 @@ pub struct Options {
 
 /// The Kubernetes API server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct KubernetesApi {
     /// Its URL. Default `https://kubernetes.default.svc`.
@@ -102,6 +108,7 @@ pub struct KubernetesApi {
 
 /// An entry of a Secret of any namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct NamespacedKeyRef {
     /// Namespace of the Secret. Default `default`.
@@ -116,6 +123,7 @@ pub struct NamespacedKeyRef {
 /// `<pathPrefix>/<namespace>/<AuthConfig>/<item>/.well-known/openid-configuration` and `…/openid-connect/certs`. Whatever
 /// else is asked for below the prefix is answered with 404. At least one field.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct WristbandDiscovery {
     /// `host`, `host:port` or `*.suffix`. Default: every host.
@@ -126,6 +134,7 @@ pub struct WristbandDiscovery {
 
 /// When callbacks are sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum CallbackOrder {
     /// After the decision has been carried out; no request waits for them.
     #[default]
@@ -136,6 +145,7 @@ pub enum CallbackOrder {
 
 /// What an error in a `when` means.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct WhenErrors {
     /// In `spec.when`. Default: `Enforce`.
@@ -148,6 +158,7 @@ pub struct WhenErrors {
 
 /// What an error in `spec.when` means.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum AuthConfigWhenError {
     /// The AuthConfig is enforced.
     #[default]
@@ -158,6 +169,7 @@ pub enum AuthConfigWhenError {
 
 /// What an error in a rule's `when` means.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum RuleWhenError {
     /// The rule is skipped, as Authorino does; a skipped authorization rule permits.
     #[default]
@@ -168,6 +180,7 @@ pub enum RuleWhenError {
 
 /// What stands in for the request's host when an AuthConfig is looked up. Exactly one field.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct HostOverride {
     /// A key of the route's `filter_metadata`; routes without it are looked up by their host.
@@ -178,6 +191,7 @@ pub struct HostOverride {
 
 /// A key of the route's `filter_metadata`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RouteMetadataKey {
     /// Namespace within `filter_metadata`. Default `sidegate`.
@@ -188,6 +202,7 @@ pub struct RouteMetadataKey {
 
 /// How a port in the request's host is treated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum HostPort {
     /// An exact host, with or without the port, wins over any wildcard.
     #[default]
@@ -199,6 +214,7 @@ pub enum HostPort {
 
 /// How `plain` header values that are no text are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum PlainHeaderFormat {
     /// Numbers and booleans as JSON writes them, objects and lists as JSON, nothing for null.
     #[default]

@@ -218,10 +218,10 @@ const NEWER: &str = "is not in `v1beta2`: change `apiVersion` to `authorino.kuad
                      document can do as it is";
 
 /// Operators of patterns that came with `v1beta3`.
-const NEWER_OPERATORS: [&str; 6] = ["in", "notIn", "gt", "ge", "lt", "le"];
+pub const NEWER_OPERATORS: [&str; 6] = ["in", "notIn", "gt", "ge", "lt", "le"];
 
 /// Whether a field of an AuthConfig's `spec` came with `v1beta3`.
-fn is_newer(parent: &Place<'_>, field: &str) -> bool {
+pub fn is_newer(parent: &Place<'_>, field: &str) -> bool {
     match field {
         "predicate"
         | "expression"

@@ -6,6 +6,7 @@ use crate::metadata::ObjectMeta;
 
 /// One ReferenceGrant document. It stands in the namespace that is referred to.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ReferenceGrant {
     /// `gateway.networking.k8s.io/v1beta1` or `gateway.networking.k8s.io/v1`.
@@ -21,6 +22,7 @@ pub struct ReferenceGrant {
 
 /// `spec` of a ReferenceGrant: each of `from` may refer to each of `to`.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ReferenceGrantSpec {
     /// Who may refer.
@@ -31,6 +33,7 @@ pub struct ReferenceGrantSpec {
 
 /// Who may refer.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct GrantFrom {
     /// API group: `authorino.kuadrant.io` for AuthConfigs.
@@ -43,6 +46,7 @@ pub struct GrantFrom {
 
 /// To what they may refer, in the namespace of the ReferenceGrant.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct GrantTo {
     /// API group: empty for Secrets, `authorino.kuadrant.io` for AuthConfigs.

@@ -9,6 +9,7 @@ use crate::metadata::ObjectMeta;
 
 /// One Secret document.
 #[derive(Clone, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Secret {
     /// `v1`.

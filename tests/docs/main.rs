@@ -13,7 +13,7 @@ use std::process::Command;
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 use sidegate_engine::Policy;
-use sidegate_tests::{native, prepare};
+use sidegate_tests::{native, prepare, schemas};
 
 fn main() {
     let root = root();
@@ -60,6 +60,7 @@ fn configuration(yaml: &str) -> Result<(), String> {
     if let Value::Array(cases) = &value {
         return cases.iter().try_for_each(|case| native::run(&prepare::prepare(case, 0)?));
     }
+    schemas::validate(&value)?;
     let problems = |problems: Vec<_>| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     Policy::compile(value.to_string().as_bytes()).map(drop).map_err(problems)
 }

@@ -7,6 +7,7 @@ pub mod envoy;
 pub mod example;
 pub mod fixtures;
 pub mod mtls;
+pub mod schemas;
 pub mod servers;
 pub mod through_envoy;
 pub mod vectors;
