@@ -77,7 +77,7 @@ impl Inlining {
         }
         for (key, value) in definition {
             match (key.as_str(), members.get_mut(&key)) {
-                ("description", Some(Value::String(own))) => own.extend(value.as_str().map(values_of).into_iter()),
+                ("description", Some(Value::String(own))) => own.extend(value.as_str().map(values_of)),
                 (_, Some(_)) => {}
                 (_, None) => drop(members.insert(key, value)),
             }
