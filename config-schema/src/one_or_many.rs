@@ -35,7 +35,7 @@ impl<T: schemars::JsonSchema> schemars::JsonSchema for OneOrMany<T> {
 
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         let one = generator.subschema_for::<T>();
-        schemars::json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
+        schemars::json_schema!({ "if": { "type": "array" }, "then": { "items": one }, "else": one })
     }
 }
 

@@ -109,9 +109,9 @@ fn without_null(members: &mut Map<String, Value>) {
     if let Some(kind) = of_type {
         members.insert("type".to_owned(), kind);
     }
-    let reference = members.get("anyOf").and_then(|either| either.get(0)?.get("$ref")).cloned();
+    let reference = members.remove("else").and_then(|other| other.get("$ref").cloned());
     if let Some(reference) = reference {
-        members.remove("anyOf");
+        members.remove("if");
         members.insert("$ref".to_owned(), reference);
     }
 }

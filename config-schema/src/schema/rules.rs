@@ -3,7 +3,7 @@
 //! Docs have fixed words, which are read here so that nothing is said twice: `Default VALUE.`, `Exactly one of …`,
 //! `Exactly one field.`, `At most one field.` and `At least one field.`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -19,7 +19,7 @@ pub fn each(schema: &mut Value, visit: &mut dyn FnMut(&mut Members)) {
         match (name.as_str(), value) {
             ("properties" | "$defs", Value::Object(named)) => named.values_mut().for_each(|inner| each(inner, visit)),
             ("anyOf" | "oneOf" | "allOf", Value::Array(list)) => list.iter_mut().for_each(|inner| each(inner, visit)),
-            ("items" | "additionalProperties" | "if" | "then", inner) => each(inner, visit),
+            ("items" | "additionalProperties" | "if" | "then" | "else", inner) => each(inner, visit),
             _ => {}
         }
     }
@@ -51,12 +51,8 @@ pub fn without_newer(mut schema: Value) -> Value {
     each(&mut schema, &mut drop_null);
     each(&mut schema, &mut |members| {
         // One or many: it was one.
-        let list = members.get("anyOf").and_then(Value::as_array).and_then(|either| match either.as_slice() {
-            [one, many] if many.get("items") == Some(one) => one.as_object().cloned(),
-            _ => None,
-        });
-        if let Some(one) = list {
-            members.remove("anyOf");
+        if let Some(Value::Object(one)) = members.remove("else") {
+            members.retain(|key, _| !["if", "then"].contains(&key.as_str()));
             members.extend(one);
         }
     });
@@ -79,7 +75,25 @@ pub fn without_newer(mut schema: Value) -> Value {
             value.insert("type".to_owned(), "string".into());
         }
     }
+    drop_unused(&mut schema);
     schema
+}
+
+/// Takes out definitions that nothing refers to any more.
+fn drop_unused(schema: &mut Value) {
+    loop {
+        let mut used = BTreeSet::new();
+        each(schema, &mut |members| {
+            let name = members.get("$ref").and_then(Value::as_str).and_then(|name| name.strip_prefix("#/$defs/"));
+            used.extend(name.map(str::to_owned));
+        });
+        let Some(definitions) = schema.get_mut("$defs").and_then(Value::as_object_mut) else { return };
+        let before = definitions.len();
+        definitions.retain(|name, _| used.contains(name));
+        if definitions.len() == before {
+            return;
+        }
+    }
 }
 
 /// Where in an AuthConfig a type stands, as far as the reader asks.
@@ -194,7 +208,7 @@ fn set_default(members: &mut Members, values: &BTreeMap<String, Vec<Value>>) {
         Value::Null => true,
         Value::String(text) => text.is_empty(),
         Value::Array(items) => items.is_empty(),
-        Value::Object(members) => members.is_empty(),
+        Value::Object(_) => true,
         Value::Bool(_) | Value::Number(_) => false,
     };
     if members.get("default").is_some_and(says_nothing) {
@@ -243,7 +257,9 @@ fn nullable(schema: &mut Value) {
     for (name, property) in properties.into_iter().flatten() {
         let Some(property) = property.as_object_mut().filter(|_| !is_required(name)) else { continue };
         if let Some(reference) = property.remove("$ref") {
-            property.insert("anyOf".to_owned(), json!([{ "$ref": reference }, { "type": "null" }]));
+            // Not one of two, of which nobody could say which was meant.
+            property.insert("if".to_owned(), json!({ "type": "null" }));
+            property.insert("else".to_owned(), json!({ "$ref": reference }));
         } else if let Some(kind) = property.get_mut("type") {
             *kind = json!([kind, "null"]);
         }
