@@ -14,6 +14,15 @@ use tempfile::TempDir;
 /// The cluster behind the proxy, which is the issuer's as well.
 pub const UPSTREAM: &str = "upstream";
 
+/// Transport sockets of an Envoy; none: no TLS.
+#[derive(Debug, Clone, Default)]
+pub struct Tls {
+    /// Of its listener.
+    pub listener: Option<Value>,
+    /// Towards its upstream.
+    pub upstream: Option<Value>,
+}
+
 /// A running Envoy with one worker; it ends when this is dropped.
 pub struct Envoy {
     child: Child,
@@ -35,10 +44,32 @@ impl Envoy {
         filters: &[Value],
         upstream: Option<SocketAddr>,
     ) -> Result<Self, String> {
+        Self::start_with(program, &routes, filters, upstream, &Tls::default())
+    }
+
+    /// The same with TLS on either side.
+    ///
+    /// # Errors
+    /// It does not serve; with its log.
+    pub fn start_with(
+        program: &Path,
+        routes: &Value,
+        filters: &[Value],
+        upstream: Option<SocketAddr>,
+        tls: &Tls,
+    ) -> Result<Self, String> {
         let folder = TempDir::new().map_err(text)?;
         let file = folder.path().join("envoy.json");
-        fs::write(&file, bootstrap(folder.path(), upstream).to_string()).map_err(text)?;
-        write_listener(folder.path(), &routes, filters).map_err(text)?;
+        let mut bootstrap = bootstrap(folder.path(), upstream);
+        if let Some(socket) = &tls.upstream {
+            bootstrap["static_resources"]["clusters"][0]["transport_socket"] = socket.clone();
+        }
+        fs::write(&file, bootstrap.to_string()).map_err(text)?;
+        let mut listener = listener(routes, filters);
+        if let Some(socket) = &tls.listener {
+            listener["filter_chains"][0]["transport_socket"] = socket.clone();
+        }
+        write_listener(folder.path(), &listener).map_err(text)?;
         let log = fs::File::create(folder.path().join("log")).map_err(text)?;
         let began = Instant::now();
         let child = guarded(program, folder.path())
@@ -91,7 +122,7 @@ impl Envoy {
         let admin = self.admin().ok_or("Envoy has no admin interface")?;
         let stat = |name: &str| admin.stat(&format!("listener_manager.{name}"));
         let (updates, before) = (stat("lds.update_success")?, self.cpu());
-        write_listener(self.folder.path(), routes, filters).map_err(text)?;
+        write_listener(self.folder.path(), &listener(routes, filters)).map_err(text)?;
         let end = Instant::now() + Duration::from_secs(60);
         // Each look costs Envoy a little for its statistics, so there are few.
         while stat("lds.update_success")? == updates || stat("total_listeners_draining")? > 0 {
@@ -164,9 +195,9 @@ impl Drop for Envoy {
 }
 
 /// Writes the file that Envoy watches for its listener, at once.
-fn write_listener(folder: &Path, routes: &Value, filters: &[Value]) -> std::io::Result<()> {
+fn write_listener(folder: &Path, listener: &Value) -> std::io::Result<()> {
     let (draft, file) = (folder.join("lds.json.draft"), folder.join("lds.json"));
-    fs::write(&draft, json!({ "resources": [listener(routes, filters)] }).to_string())?;
+    fs::write(&draft, json!({ "resources": [listener] }).to_string())?;
     fs::rename(draft, file)
 }
 

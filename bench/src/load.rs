@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
@@ -31,6 +32,20 @@ pub struct Sample {
 /// # Errors
 /// There is no `wrk`, or a request was not answered with 200.
 pub fn run(envoy: &Envoy, token: &str, requests: &[(String, String)], time: Duration) -> Result<Sample, String> {
+    run_through(envoy, envoy.address, token, requests, time)
+}
+
+/// The same by way of somebody in front of the Envoy that is measured.
+///
+/// # Errors
+/// There is no `wrk`, or a request was not answered with 200.
+pub fn run_through(
+    envoy: &Envoy,
+    front: SocketAddr,
+    token: &str,
+    requests: &[(String, String)],
+    time: Duration,
+) -> Result<Sample, String> {
     let script = envoy.folder().join("load.lua");
     fs::write(&script, lua(token, requests)).map_err(|error| error.to_string())?;
     let before = envoy.cpu();
@@ -40,7 +55,7 @@ pub fn run(envoy: &Envoy, token: &str, requests: &[(String, String)], time: Dura
         .arg(format!("{}s", time.as_secs().max(1)))
         .arg("--script")
         .arg(&script)
-        .arg(format!("http://{}/hello", envoy.address))
+        .arg(format!("http://{front}/hello"))
         .output()
         .map_err(|error| format!("wrk: {error}"))?;
     let cpu = envoy.cpu().saturating_sub(before);

@@ -5,6 +5,7 @@
 
 mod envoy;
 mod load;
+mod mesh;
 mod report;
 mod scenario;
 
@@ -30,9 +31,11 @@ fn main() {
     }
 }
 
-struct Settings {
-    program: PathBuf,
-    modules: Modules,
+pub(crate) struct Settings {
+    /// Envoy.
+    pub program: PathBuf,
+    /// The modules.
+    pub modules: Modules,
     rounds: usize,
     time: Duration,
     /// Envoy answers by itself, so that nothing but the filter is between request and response.
@@ -78,13 +81,18 @@ fn run() -> Result<(), String> {
         if !measured.is_empty() {
             print!("{}\n{}", report::table(&measured), report::aims(&measured));
         }
+        if settings.only.iter().any(|name| name == mesh::NAME) {
+            print!("{}", report::mesh(&mesh::measure(&settings, &upstream)?));
+        }
         if settings.only.iter().any(|name| name == ACCEPTING) {
             print!("{}", report::accepted(&accepting(&settings, upstream.address)?));
         }
         return Ok(());
     }
     let starts = starts(&settings, upstream.address)?;
-    report::write(&measured, &starts, &accepting(&settings, upstream.address)?, settings.direct)
+    let accepting = accepting(&settings, upstream.address)?;
+    let mesh = mesh::measure(&settings, &upstream)?;
+    report::write(&measured, &starts, &accepting, &mesh, settings.direct)
 }
 
 /// What the server behind the proxies says, which is also the issuer of the tokens.
@@ -118,7 +126,7 @@ fn load_all(settings: &Settings, scenarios: &[Scenario], upstream: SocketAddr) -
     Ok(report::measured(scenarios, &samples))
 }
 
-fn to_upstream() -> Value {
+pub(crate) fn to_upstream() -> Value {
     json!([{ "match": { "prefix": "/" }, "route": { "cluster": UPSTREAM } }])
 }
 

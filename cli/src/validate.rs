@@ -28,11 +28,16 @@ pub fn run(Validate { files: Files { files }, strict, without_secrets, output }:
 pub fn check(configuration: &Configuration) -> Vec<Finding> {
     let text = configuration.text();
     let mut findings = configuration.findings.clone();
-    let (problems, left_out) = match Policy::compile(text.as_bytes()) {
-        Ok(policy) => (Vec::new(), policy.mesh().map(|mesh| mesh.left_out().to_vec()).unwrap_or_default()),
-        Err(problems) => (problems, Vec::new()),
+    let (problems, policy) = match Policy::compile(text.as_bytes()) {
+        Ok(policy) => (Vec::new(), Some(policy)),
+        Err(problems) => (problems, None),
     };
-    findings.extend(left_out.into_iter().map(|problem| finding(configuration, Level::Warning, "east-west", problem)));
+    if let Some(mesh) = policy.as_ref().and_then(Policy::mesh) {
+        let warning =
+            |rule: &'static str| move |problem: &Problem| finding(configuration, Level::Warning, rule, problem.clone());
+        findings.extend(mesh.left_out().iter().map(warning("east-west")));
+        findings.extend(mesh.notes().iter().map(warning("import")));
+    }
     findings.extend(problems.into_iter().map(|problem| finding(configuration, Level::Error, "configuration", problem)));
     // What is whole of a broken configuration is looked into too.
     let documents = sidegate_config::decode(text.as_bytes()).unwrap_or_else(|Broken { rest, .. }| *rest);

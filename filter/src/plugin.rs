@@ -22,6 +22,9 @@ const TCP: &[u8] = b"sidegate_tcp";
 /// Shortest and longest time to the next tick.
 const TICKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_secs(60));
 
+/// So many problems that do not keep a configuration from being in force have a line each; every worker writes them.
+const WARNINGS: usize = 20;
+
 /// How long Envoy may not know yet what was counted.
 const TELL: Duration = Duration::from_secs(1);
 
@@ -181,10 +184,23 @@ impl Plugin {
         #[cfg(feature = "wristband")]
         let policy = policy.with_signer(Box::new(HostSigner::new(verifier.clone())));
         let policy = policy.with_verifier(Box::new(verifier));
+        if let Some(mesh) = policy.mesh() {
+            warn(mesh.left_out().iter().chain(mesh.notes()));
+        }
         let paths = snapshot::Paths::new(&policy);
         self.loaded.replace(Some(Rc::new(Loaded { policy: Rc::new(policy), paths })));
         self.metrics.configured();
         self.start_documents();
         Ok(())
+    }
+}
+
+/// Tells what is not in force of a configuration that is.
+fn warn<'p>(problems: impl Iterator<Item = &'p Problem>) {
+    let mut problems = problems.peekable();
+    problems.by_ref().take(WARNINGS).for_each(|problem| host::log(Level::Warn, &problem.to_string()));
+    if problems.peek().is_some() {
+        let rest = problems.count();
+        host::log(Level::Warn, &format!("and {rest} more; `sidegate validate` tells them all"));
     }
 }

@@ -54,8 +54,18 @@ impl Authority {
     /// # Errors
     /// A name is none.
     pub fn issue(&self, uris: &[&str]) -> Result<Pair, String> {
+        self.issue_named(&["localhost"], uris)
+    }
+
+    /// The same with other DNS SANs; a mesh issues none.
+    ///
+    /// # Errors
+    /// A name is none.
+    pub fn issue_named(&self, names: &[&str], uris: &[&str]) -> Result<Pair, String> {
         let mut params = CertificateParams::default();
-        params.subject_alt_names.push(SanType::DnsName(Ia5String::try_from("localhost").map_err(text)?));
+        for name in names {
+            params.subject_alt_names.push(SanType::DnsName(Ia5String::try_from(*name).map_err(text)?));
+        }
         for uri in uris {
             params.subject_alt_names.push(SanType::URI(Ia5String::try_from(*uri).map_err(text)?));
         }

@@ -304,3 +304,25 @@ fn policies_without_a_workload_are_refused() {
     host(|host| host.root_properties.insert("xds.node".to_owned(), b"\xff".to_vec()));
     assert!(Vm::start(&config(json!(null))).is_none());
 }
+
+#[test]
+fn what_is_left_out_of_a_configuration_is_told() {
+    let mut config: Value = serde_json::from_str(&config(named())).unwrap();
+    config["options"]["eastWest"]["lenient"] = json!(true);
+    let resources = config["resources"].as_array_mut().unwrap();
+    for number in 0..25 {
+        let mut broken = resources[0].clone();
+        broken["metadata"]["name"] = json!(format!("broken-{number}"));
+        broken["spec"]["action"] = json!("MAYBE");
+        resources.push(broken);
+    }
+    Vm::start(&config.to_string()).unwrap();
+    let warnings: Vec<String> =
+        host(|host| host.logs.iter().filter(|(level, _)| *level == 3).map(|(_, message)| message.clone()).collect());
+    assert!(warnings[0].contains("prod/broken-0: spec.action"), "{warnings:?}");
+    assert_eq!(
+        (warnings.len(), &*warnings[20]),
+        (21, "and 5 more; `sidegate validate` tells them all"),
+        "{warnings:?}"
+    );
+}
