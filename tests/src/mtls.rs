@@ -137,6 +137,8 @@ pub struct Dial<'a> {
     pub pair: Option<&'a Pair>,
     /// Protocol to ask for.
     pub alpn: Option<&'a str>,
+    /// The server's name that is asked for; none: it is `localhost`, and none is asked for.
+    pub server_name: Option<&'a str>,
 }
 
 impl Dial<'_> {
@@ -167,7 +169,7 @@ impl Dial<'_> {
     /// # Errors
     /// The handshake fails.
     pub async fn again(&self, address: SocketAddr, known: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, String> {
-        let name = ServerName::try_from("localhost").map_err(text)?;
+        let name = ServerName::try_from(self.server_name.unwrap_or("localhost").to_owned()).map_err(text)?;
         TlsConnector::from(Arc::clone(known)).connect(name, self.plain(address).await?).await.map_err(text)
     }
 
@@ -187,6 +189,7 @@ impl Dial<'_> {
                 builder.with_client_auth_cert(vec![pem(&pair.certificate)?], key).map_err(text)?
             }
         };
+        config.enable_sni = self.server_name.is_some();
         config.alpn_protocols = self.alpn.iter().map(|alpn| alpn.as_bytes().to_vec()).collect();
         Ok(Arc::new(config))
     }
