@@ -425,6 +425,12 @@ impl AuthConfig {
         let when = compiler.at("when", |compiler| Condition::compile(when, compiler));
         let authentication =
             compiler.at("authentication", |compiler| authentication::compile(authentication, compiler));
+        let authentication_strategy = authentication_strategy.unwrap_or_default();
+        // Where all must know who it is, a rule that is left out for an error would ask for less than was written.
+        let authentication = match authentication_strategy {
+            AuthenticationStrategy::Any => authentication,
+            AuthenticationStrategy::All => authentication.into_iter().map(Step::strict).collect(),
+        };
         let metadata = compiler.at("metadata", |compiler| metadata::compile(external, compiler));
         let authorization = compiler.at("authorization", |compiler| authorization::compile(authorization, compiler));
         let response = compiler.at("response", |compiler| Response::compile(response, compiler));
@@ -436,7 +442,7 @@ impl AuthConfig {
             when,
             when_error: options.when_errors.auth_config,
             authentication,
-            authentication_strategy: authentication_strategy.unwrap_or_default(),
+            authentication_strategy,
             metadata,
             authorization,
             response,
