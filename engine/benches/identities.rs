@@ -70,7 +70,7 @@ fn decides(policy: &Policy, number: usize) -> bool {
 }
 
 fn decide(policy: &Policy, identity: &Identity, headers: &Headers) -> bool {
-    let http = Some(Http { headers, tokens: &[] });
+    let http = Some(Http { headers, tokens: Some(&[]) });
     policy.workload().unwrap().decide(&Facts { port: Some(8080), http, ..Facts::of(identity) }).allowed
 }
 

@@ -69,7 +69,7 @@ fuzz_target!(|input: (u8, Fields<'_>, Fields<'_>, &str, Vec<&str>, (&str, &str, 
             port: Some(80),
             peer: address("10.0.0.1"),
             client: address("10.0.0.2"),
-            http: (chain == Chain::Http).then_some(Http { headers: &headers, tokens: &tokens }),
+            http: (chain == Chain::Http).then_some(Http { headers: &headers, tokens: Some(&tokens) }),
             ..Facts::of(&identity)
         };
         Some(policy.workload()?.decide(&facts).allowed)

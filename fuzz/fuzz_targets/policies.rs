@@ -34,7 +34,7 @@ fuzz_target!(|input: (&[u8], &str, u16)| {
     for identity in
         [Identity::Absent, Identity::Known(SpiffeId::parse("spiffe://cluster.local/ns/a/sa/b").expect("it is one"))]
     {
-        for http in [None, Some(Http { headers: &headers, tokens: &[] })] {
+        for http in [None, Some(Http { headers: &headers, tokens: Some(&[]) })] {
             let facts = Facts { port: Some(port), http, ..Facts::of(&identity) };
             assert!(!workload.decide(&facts).allowed);
         }

@@ -35,7 +35,7 @@ fn run(table: &Table, row: &Row) -> Result<(), String> {
         destination: call.destination.as_deref().and_then(address),
         server_name: Some(call.server_name.as_deref().unwrap_or_default()),
         metadata: (chain == Chain::Http).then_some(&metadata),
-        http: (chain == Chain::Http).then_some(Http { headers: &headers, tokens: &tokens }),
+        http: (chain == Chain::Http).then_some(Http { headers: &headers, tokens: Some(&tokens) }),
     });
     let said = |allowed: bool, by: &str| format!("{} {by}", if allowed { "ALLOW" } else { "DENY" });
     let got = said(ruling.allowed, &ruling.reason.to_string());

@@ -25,7 +25,7 @@ pub fn explain(subject: &Subject, workload: &str, arguments: &Explain) -> Outcom
         Some(text) => Identity::Known(SpiffeId::parse(text).map_err(|reason| format!("`{text}` {reason}"))?),
     };
     let headers = Headers::from_pairs(pairs(arguments)?);
-    let http = (!arguments.tcp).then_some(Http { headers: &headers, tokens: &[] });
+    let http = (!arguments.tcp).then_some(Http { headers: &headers, tokens: Some(&[]) });
     let facts = Facts { port: arguments.port, http, ..Facts::of(&identity) };
     let chain = if arguments.tcp { Chain::Tcp } else { Chain::Http };
     let call = arguments.from.is_some().then_some(facts);

@@ -61,14 +61,13 @@ impl WorkloadPolicy {
     #[must_use]
     pub fn judge(&self, request: &Request) -> Ruling {
         let identity = self.identity(request);
-        let tokens = if self.reads(Dimension::Jwt) { self.tokens(request) } else { Vec::new() };
+        let tokens = if self.reads(Dimension::Jwt) { self.tokens(request) } else { None };
         let address =
             |attribute| request.attributes.text(attribute).and_then(|text: Cow<'_, str>| block::address(&text));
         let port = request.attributes.text(Attribute::DestinationPort).and_then(|text| text.parse().ok());
-        let metadata = self.reads(Dimension::Metadata).then(|| {
-            let bytes = request.attributes.bytes(Attribute::Metadata).unwrap_or_default();
-            metadata::all(bytes).unwrap_or_default()
-        });
+        let metadata = (self.reads(Dimension::Metadata))
+            .then(|| metadata::whole(request.attributes.bytes(Attribute::Metadata).unwrap_or_default()))
+            .flatten();
         let server_name = request.attributes.text(Attribute::RequestedServerName).unwrap_or_default();
         self.decide(&Facts {
             identity: &identity,
@@ -78,7 +77,7 @@ impl WorkloadPolicy {
             destination: address(Attribute::DestinationAddress),
             server_name: Some(&server_name),
             metadata: metadata.as_ref(),
-            http: Some(Http { headers: &request.headers, tokens: &tokens }),
+            http: Some(Http { headers: &request.headers, tokens: tokens.as_deref() }),
         })
     }
 
@@ -95,15 +94,15 @@ impl WorkloadPolicy {
         self.identities().identify(&Peer { forwarded: forwarded.as_deref(), ..tcp::peer(&request.attributes) })
     }
 
-    /// Payloads of tokens that Envoy has verified.
-    fn tokens(&self, request: &Request) -> Vec<serde_json::Value> {
+    /// Payloads of tokens that Envoy has verified; none if they cannot be read, as those that are nested too deep.
+    fn tokens(&self, request: &Request) -> Option<Vec<serde_json::Value>> {
         let bytes = request.attributes.bytes(Attribute::Metadata).unwrap_or_default();
-        let Some(serde_json::Value::Object(mut payloads)) = metadata::namespace(bytes, JWT_AUTHN) else {
-            return Vec::new();
+        let serde_json::Value::Object(mut payloads) = metadata::part(bytes, JWT_AUTHN)? else {
+            return Some(Vec::new());
         };
-        match &self.options().jwt_payload_keys {
+        Some(match &self.options().jwt_payload_keys {
             Some(keys) => keys.iter().filter_map(|key| payloads.remove(key)).collect(),
             None => payloads.remove("payload").into_iter().collect(),
-        }
+        })
     }
 }

@@ -61,8 +61,8 @@ impl<'a> Facts<'a> {
 pub struct Http<'a> {
     /// All headers, the pseudo-headers among them.
     pub headers: &'a Headers,
-    /// Payloads of verified tokens.
-    pub tokens: &'a [serde_json::Value],
+    /// Payloads of verified tokens; none if they cannot be read.
+    pub tokens: Option<&'a [serde_json::Value]>,
 }
 
 /// All values that rules compare with.
@@ -277,7 +277,7 @@ impl Index {
             Dimension::ServerName => self.server_names.find((*server_name)?, whole),
             Dimension::Metadata => self.metadata.find((*metadata)?, &mut whole)?,
             Dimension::Jwt => {
-                for payload in (*http)?.tokens {
+                for payload in (*http)?.tokens? {
                     self.principals.find(payload, &mut whole)?;
                     self.claims.find(payload, &mut whole)?;
                     let issuer = payload.get("iss").and_then(serde_json::Value::as_str).unwrap_or_default();

@@ -61,6 +61,22 @@ pub fn namespace(bytes: &[u8], name: &str) -> Option<Value> {
     decode(Metadata::decode(bytes).ok()?.filter_metadata.get(name)?)
 }
 
+/// All namespaces as an object, for who must know whether something is not there or cannot be read: `None` if any part of it
+/// is no `Metadata`.
+pub fn whole(bytes: &[u8]) -> Option<Value> {
+    let Metadata { filter_metadata } = Metadata::decode(bytes).ok()?;
+    let namespaces = filter_metadata.into_iter().map(|(name, bytes)| Some((name, decode(&bytes)?)));
+    namespaces.collect::<Option<Map<_, _>>>().map(Value::Object)
+}
+
+/// One namespace, null if it is not there; `None` if it cannot be read.
+pub fn part(bytes: &[u8], name: &str) -> Option<Value> {
+    match Metadata::decode(bytes).ok()?.filter_metadata.get(name) {
+        Some(bytes) => decode(bytes),
+        None => Some(Value::Null),
+    }
+}
+
 fn decode(bytes: &[u8]) -> Option<Value> {
     // prost refuses what is nested deeper than 100 messages.
     ProtoStruct::decode(bytes).ok().map(object)
@@ -96,6 +112,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_not_as_if_it_were_not_there() {
+        let deep = (0..200).fold(json!("admin"), |inner, _| json!([inner]));
+        let filter_metadata = [
+            ("good".to_owned(), proto_struct(&json!({"a": 1})).encode_to_vec()),
+            ("deep".to_owned(), proto_struct(&json!({"a": deep})).encode_to_vec()),
+        ];
+        let bytes = Metadata { filter_metadata: filter_metadata.into() }.encode_to_vec();
+        assert_eq!(part(&bytes, "good"), Some(json!({"a": 1})));
+        assert_eq!(part(&bytes, "none"), Some(Value::Null));
+        assert_eq!((part(&bytes, "deep"), whole(&bytes)), (None, None));
+        assert_eq!((part(b"", "good"), whole(b"")), (Some(Value::Null), Some(json!({}))));
+        assert_eq!((part(b"\xff", "good"), whole(b"\xff")), (None, None));
+    }
 
     fn proto(value: &Value) -> ProtoValue {
         let kind = match value {

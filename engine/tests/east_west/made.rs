@@ -349,6 +349,7 @@ impl Dice {
             let groups = dice.pick(&[json!(["user", "admin"]), json!("admin"), json!(["user"]), json!(7), Value::Null]);
             json!({ "iss": dice.pick(&ISSUERS), "sub": dice.pick(&["a", "b"]), "groups": groups })
         });
+        let tokens = (!self.one_in(10)).then_some(tokens);
         let mut headers = vec![
             (":method".to_owned(), self.text(&["GET", "GET", "POST", "CONNECT"])),
             (":path".to_owned(), self.text(&PATHS)),
@@ -375,13 +376,13 @@ pub struct Call {
     port: Option<u16>,
     peer: Option<IpAddr>,
     client: Option<IpAddr>,
-    http: Option<(Headers, Vec<Value>)>,
+    http: Option<(Headers, Option<Vec<Value>>)>,
 }
 
 impl Call {
     pub fn facts(&self) -> Facts<'_> {
         let Self { identity, port, peer, client, http } = self;
-        let http = http.as_ref().map(|(headers, tokens)| Http { headers, tokens });
+        let http = http.as_ref().map(|(headers, tokens)| Http { headers, tokens: tokens.as_deref() });
         Facts { port: *port, peer: *peer, client: *client, http, ..Facts::of(identity) }
     }
 }

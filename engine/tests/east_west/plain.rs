@@ -311,7 +311,7 @@ fn source(world: &World, facts: &Facts<'_>, namespace: Option<&str>, source: &Po
         }
         SourceType::Jwt => {
             let jwt = source.jwt.as_ref().filter(|jwt| !jwt.issuer.is_empty())?;
-            let Some(Http { tokens, .. }) = facts.http else { return Some(UNKNOWN) };
+            let Some(Http { tokens: Some(tokens), .. }) = facts.http else { return Some(UNKNOWN) };
             let fits = tokens.iter().any(|token| {
                 token["iss"] == jwt.issuer
                     && jwt.subject.as_ref().is_none_or(|subject| token["sub"] == *subject)

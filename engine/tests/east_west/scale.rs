@@ -30,7 +30,7 @@ fn call(policy: &Policy, number: usize, port: u16, path: &str) -> (bool, usize) 
     let id = format!("spiffe://cluster.local/ns/ns-{}/sa/sa-{number}", number % 100);
     let identity = Identity::Known(SpiffeId::parse(&id).unwrap());
     let headers = Headers::from_pairs([(":method", "GET"), (":path", path), (":authority", "api")]);
-    let http = Some(sidegate_engine::east_west::Http { headers: &headers, tokens: &[] });
+    let http = Some(sidegate_engine::east_west::Http { headers: &headers, tokens: Some(&[]) });
     let facts = Facts { port: Some(port), http, ..Facts::of(&identity) };
     let workload = policy.workload().unwrap();
     (workload.decide(&facts).allowed, workload.looks(&facts))
