@@ -1,4 +1,5 @@
-//! Load by `wrk`: one thread, sixteen connections, requests one after another on each.
+//! Load by `wrk`: one thread, and so many connections, with requests one after another on each, that it is the Envoy measured that
+//! bounds them.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -51,7 +52,7 @@ pub fn run_through(
     let before = envoy.cpu();
     let output = Command::new("taskset")
         .args(["--cpu-list", LOAD_PROCESSOR, "wrk"])
-        .args(["--threads", "1", "--connections", "16", "--duration"])
+        .args(["--threads", "1", "--connections", "64", "--duration"])
         .arg(format!("{}s", time.as_secs().max(1)))
         .arg("--script")
         .arg(&script)

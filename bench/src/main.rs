@@ -23,6 +23,8 @@ use serde_json::{Value, json};
 const UPDATES: usize = 5;
 /// The name on the command line for that alone.
 const ACCEPTING: &str = "accepting";
+/// The name on the command line for Envoy's start alone.
+const STARTING: &str = "starting";
 
 fn main() {
     if let Err(error) = run() {
@@ -80,6 +82,9 @@ fn run() -> Result<(), String> {
     if !settings.only.is_empty() {
         if !measured.is_empty() {
             print!("{}\n{}", report::table(&measured), report::aims(&measured));
+        }
+        if settings.only.iter().any(|name| name == STARTING) {
+            print!("{}", report::starts(&starts(&settings, upstream.address)?));
         }
         if settings.only.iter().any(|name| name == mesh::NAME) {
             print!("{}", report::mesh(&mesh::measure(&settings, &upstream)?));
@@ -146,8 +151,7 @@ fn until_admitted(envoy: &Envoy, token: &str, scenario: &Scenario) -> Result<(),
 fn starts(settings: &Settings, upstream: SocketAddr) -> Result<Vec<Start>, String> {
     let Modules { empty, core, full } = &settings.modules;
     let one = scenario::many(1);
-    let modules =
-        [("no Wasm", None), ("empty filter", Some((empty, ""))), ("`sidegate-core.wasm`", Some((core, &*one)))];
+    let modules = [("no Wasm", None), ("empty filter", Some((empty, ""))), (report::CORE, Some((core, &*one)))];
     let modules = modules.into_iter().chain([("`sidegate.wasm`", Some((full, &*one)))]);
     let start = |(title, module): (&'static str, Option<(&String, &str)>)| {
         eprintln!("starting Envoy with {title}");
