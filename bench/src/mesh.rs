@@ -12,7 +12,7 @@ use crate::Settings;
 use crate::envoy::{Envoy, Tls};
 use crate::load::{self, LOAD_PROCESSOR, MEASURED_PROCESSOR, Sample};
 use crate::report::Spread;
-use crate::scenario;
+use crate::scenario::{self, Modules};
 
 /// The name on the command line.
 pub const NAME: &str = "mesh";
@@ -55,7 +55,7 @@ pub fn measure(settings: &Settings, upstream: &Envoy) -> Result<Vec<Row>, String
     let calling = Tls { listener: None, upstream: Some(mtls::client(&caller, &authority, SERVER)) };
     let routes = crate::to_upstream();
     let mut pairs = Vec::new();
-    for (title, filters) in filters(&settings.modules.full) {
+    for (title, filters) in filters(&settings.modules) {
         eprintln!("starting two sidecars: {title}");
         let program: &Path = &settings.program;
         let server = Envoy::start_with(program, &routes, &filters, Some(upstream.address), &listening)?;
@@ -86,8 +86,11 @@ pub fn measure(settings: &Settings, upstream: &Envoy) -> Result<Vec<Row>, String
     Ok(pairs.iter().zip(&samples).map(row).collect())
 }
 
-fn filters(module: &str) -> Vec<(String, Vec<Value>)> {
-    let mut all = vec![("mTLS, no policy".to_owned(), Vec::new())];
+fn filters(modules: &Modules) -> Vec<(String, Vec<Value>)> {
+    let mut all = vec![
+        ("mTLS, no policy".to_owned(), Vec::new()),
+        ("empty Wasm filter".to_owned(), vec![scenario::wasm(&modules.empty, "")]),
+    ];
     all.extend(OF_RBAC.map(|count| {
         let principals: Vec<Value> = callers(count).map(|caller| principal(&caller)).collect();
         let policy = json!({ "permissions": [{ "any": true }], "principals": principals });
@@ -96,7 +99,7 @@ fn filters(module: &str) -> Vec<(String, Vec<Value>)> {
     all.extend(OF_SIDEGATE.map(|count| {
         let sources: Vec<Value> = callers(count).map(|caller| json!({ "type": "SPIFFE", "spiffe": caller })).collect();
         let policies = vec![policy("callers", "Network", &json!([{ "sources": sources }]))];
-        (format!("Sidegate, {} identities", thousands(count)), vec![sidegate(module, &policies)])
+        (format!("Sidegate, {} identities", thousands(count)), vec![sidegate(&modules.full, &policies)])
     }));
     let native: serde_json::Map<String, Value> = callers(POLICIES)
         .enumerate()
@@ -120,7 +123,7 @@ fn filters(module: &str) -> Vec<(String, Vec<Value>)> {
             policy(&name(number), "Application", &json!([rule]))
         })
         .collect();
-    all.push((format!("Sidegate, {} policies", thousands(POLICIES)), vec![sidegate(module, &ours)]));
+    all.push((format!("Sidegate, {} policies", thousands(POLICIES)), vec![sidegate(&modules.full, &ours)]));
     all
 }
 

@@ -187,7 +187,10 @@ impl<'a> Play<'a> {
 }
 
 fn outcome(verdict: Verdict, headers: &Headers) -> Outcome {
-    let Verdict { decision, auth_config, ruling: _, steps } = verdict;
+    let Verdict { decision, auth_config, ruling, mut steps } = verdict;
+    if let Some(ruling) = ruling {
+        steps.insert(0, ruling.step());
+    }
     let decision = match decision {
         Decision::Allow(allowed) => {
             let removed = |name: &String| {

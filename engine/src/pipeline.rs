@@ -55,20 +55,12 @@ pub async fn decide(cx: &Cx) -> Verdict {
 /// Asks the policies over identity, which need nobody to be asked. The client is not told which of them kept it out.
 fn east_west(cx: &Cx) -> Result<(), LocalReply> {
     let Some(ruling) = cx.policy.rule(&cx.request) else { return Ok(()) };
-    let decider: Rc<str> = ruling.reason.to_string().into();
-    cx.record(StepRecord {
-        stage: Stage::EastWest,
-        name: Rc::clone(&decider),
-        kind: "EAST_WEST",
-        metrics: false,
-        outcome: if ruling.allowed { Outcome::Ok } else { Outcome::Denied },
-        detail: Some(ruling.to_string()),
-    });
     let ruling = Rc::new(ruling);
     cx.ruled(&ruling);
     if ruling.allowed {
         return Ok(());
     }
+    let decider = ruling.reason.to_string().into();
     let denial = Denial { rule: Some(decider), ..Denial::new(DenialStatus::PermissionDenied, "Unauthorized") };
     Err(LocalReply { reason: ruling.to_string(), ..denial::standard(denial) })
 }

@@ -322,6 +322,32 @@ impl Policy {
         needs
     }
 
+    /// Those of [`Policy::lookup_needs`] that may make others needless.
+    #[must_use]
+    pub fn first_needs(&self) -> Needs {
+        let mut first = Needs::default();
+        if self.lookup_needs().has(Attribute::PeerCertificateDigest) {
+            first.add(Attribute::PeerCertificateDigest);
+        }
+        first
+    }
+
+    /// Those of [`Policy::lookup_needs`] that must be read beside [`Policy::first_needs`], whose values are known.
+    #[must_use]
+    pub fn lookup_needs_beside(&self, first: &Attributes) -> Needs {
+        let needs = self.lookup_needs().without(Attribute::PeerCertificateDigest);
+        let digest = first.bytes(Attribute::PeerCertificateDigest).unwrap_or_default();
+        // Whether the certificate is valid is asked each time.
+        match &self.workload {
+            Some(workload) if workload.identities().knows(digest) => {
+                [Attribute::Mtls, Attribute::PeerCertificate, Attribute::PeerUriSan]
+                    .into_iter()
+                    .fold(needs, Needs::without)
+            }
+            _ => needs,
+        }
+    }
+
     /// What the operator chose.
     #[must_use]
     pub const fn options(&self) -> &Options {

@@ -37,6 +37,8 @@ pub enum Attribute {
     PeerCertificateValid,
     /// `connection.peer_certificate`: PEM of the leaf.
     PeerCertificate,
+    /// `connection.sha256_peer_certificate_digest`: of the leaf, in hexadecimal digits.
+    PeerCertificateDigest,
     /// `connection.uri_san_peer_certificate`: the first URI SAN.
     PeerUriSan,
     /// `connection.requested_server_name`.
@@ -59,7 +61,7 @@ pub enum Attribute {
 
 impl Attribute {
     /// All attributes, in the order of their bits in [`Needs`].
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::SourceAddress,
         Self::DestinationAddress,
         Self::Protocol,
@@ -68,6 +70,7 @@ impl Attribute {
         Self::Mtls,
         Self::PeerCertificateValid,
         Self::PeerCertificate,
+        Self::PeerCertificateDigest,
         Self::PeerUriSan,
         Self::RequestedServerName,
         Self::Metadata,
@@ -93,6 +96,12 @@ impl Needs {
     /// Adds all of another set.
     pub fn extend(&mut self, other: Self) {
         self.0 |= other.0;
+    }
+
+    /// The set with all of another.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// The set without an attribute.

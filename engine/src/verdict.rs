@@ -16,7 +16,7 @@ pub struct Verdict {
     pub auth_config: Option<Rc<str>>,
     /// What policies over identity said first; none if the configuration has none.
     pub ruling: Option<Rc<Ruling>>,
-    /// How it came to this.
+    /// How it came to this, but for [`Verdict::ruling`], whose step is worded by [`Ruling::step`] if somebody looks.
     pub steps: Vec<StepRecord>,
 }
 

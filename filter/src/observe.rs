@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use prost::Message;
 use serde_json::Value;
+use sidegate_engine::east_west::Ruling;
 use sidegate_engine::trace::Outcome;
 use sidegate_engine::{Decision, DenialStatus, Headers, LocalReply, StepRecord, Verdict};
 
@@ -105,7 +106,8 @@ fn trace(headers: &Headers, verdict: &Verdict) -> String {
         }
         add(format_args!(": {reason}"));
     }
-    for step in &verdict.steps {
+    let ruling = verdict.ruling.as_deref().map(Ruling::step);
+    for step in ruling.iter().chain(&verdict.steps) {
         add(format_args!("; {step}"));
     }
     printable(&line)

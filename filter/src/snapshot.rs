@@ -14,8 +14,7 @@ const PEER_PRINCIPAL: &str = "io.istio.peer_principal";
 pub fn take(policy: &Policy, paths: &Paths) -> Result<Request, HostError> {
     let headers = Headers::from_wire(host::request_headers()?).ok_or(HostError::Serialization)?;
     let mut request = Request { headers, ..Request::default() };
-    let lookup = policy.lookup_needs();
-    read(lookup, Needs::default(), paths, &mut request.attributes)?;
+    let lookup = look_up(policy, paths, &mut request.attributes)?;
     if let Some(auth_config) = policy.auth_config_for(&request) {
         let needs = auth_config.needs;
         read(needs, lookup, paths, &mut request.attributes)?;
@@ -29,8 +28,18 @@ pub fn take(policy: &Policy, paths: &Paths) -> Result<Request, HostError> {
 /// One that is there cannot be read.
 pub fn of_connection(policy: &Policy, paths: &Paths) -> Result<Attributes, HostError> {
     let mut attributes = Attributes::default();
-    read(policy.lookup_needs(), Needs::default(), paths, &mut attributes)?;
+    look_up(policy, paths, &mut attributes)?;
     Ok(attributes)
+}
+
+/// Reads what is read of each request or connection, and says what that was. Of a certificate that the policy has seen before its
+/// digest is enough.
+fn look_up(policy: &Policy, paths: &Paths, attributes: &mut Attributes) -> Result<Needs, HostError> {
+    let first = policy.first_needs();
+    read(first, Needs::default(), paths, attributes)?;
+    let rest = policy.lookup_needs_beside(attributes);
+    read(rest, first, paths, attributes)?;
+    Ok(first.with(rest))
 }
 
 /// Whether who calls is yet to be known, if that is told by its certificate: there is TLS, and no certificate was shown.
@@ -113,6 +122,7 @@ const fn path(attribute: Attribute) -> &'static [u8] {
         Attribute::Mtls => b"connection\0mtls",
         Attribute::PeerCertificateValid => b"connection\0peer_certificate_valid",
         Attribute::PeerCertificate => b"connection\0peer_certificate",
+        Attribute::PeerCertificateDigest => b"connection\0sha256_peer_certificate_digest",
         Attribute::PeerUriSan => b"connection\0uri_san_peer_certificate",
         Attribute::RequestedServerName => b"connection\0requested_server_name",
         Attribute::Metadata => b"metadata",

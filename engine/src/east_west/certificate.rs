@@ -7,6 +7,7 @@ use lru::LruCache;
 use percent_encoding::percent_decode;
 use pki_types::CertificateDer;
 use pki_types::pem::PemObject as _;
+use sha2::{Digest as _, Sha256};
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 use x509_cert::ext::pkix::SubjectAltName;
@@ -15,45 +16,52 @@ use x509_cert::ext::pkix::name::GeneralName;
 use super::spiffe::SpiffeId;
 
 /// How many certificates are remembered: those of who calls now.
-const REMEMBERED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+const REMEMBERED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
 
-/// Longer ones are read each time.
-const MAX_BYTES: usize = 16 << 10;
+/// What is in a certificate, whether or not it is valid.
+pub type Read = Result<Option<SpiffeId>, &'static str>;
 
-type Read = Result<Option<SpiffeId>, &'static str>;
-
-/// Reads identities out of certificates that Envoy has validated, and remembers them by all of their bytes.
+/// Reads identities out of certificates, and remembers them by the digest of all that is in the certificate.
 #[derive(Debug)]
 pub struct Certificates(RefCell<LruCache<Box<[u8]>, Read>>);
 
 impl Default for Certificates {
     fn default() -> Self {
-        Self(RefCell::new(LruCache::new(REMEMBERED)))
+        // Unbounded, since a bounded one takes all of its memory at once.
+        Self(RefCell::new(LruCache::unbounded()))
     }
 }
 
 impl Certificates {
-    /// The identity in a percent-encoded PEM certificate; none if it has no URI SAN.
+    /// The identity in the certificate of this digest; none if that was not read.
+    pub fn recall(&self, digest: &[u8]) -> Option<Read> {
+        self.0.borrow_mut().get(digest).cloned()
+    }
+
+    /// The identity in a percent-encoded PEM certificate; none if it has no URI SAN. It is remembered if the digest is the
+    /// certificate's own.
     ///
     /// # Errors
     /// It has more than one, or one that is no SPIFFE ID, or is no certificate at all.
-    pub fn identity(&self, pem: &[u8]) -> Read {
-        if let Some(known) = self.0.borrow_mut().get(pem) {
-            return known.clone();
-        }
-        let read = read(pem);
-        if pem.len() <= MAX_BYTES {
-            self.0.borrow_mut().put(pem.into(), read.clone());
+    pub fn identity(&self, pem: &[u8], digest: Option<&[u8]>) -> Read {
+        let pem: Vec<u8> = percent_decode(pem).collect();
+        let der = CertificateDer::from_pem_slice(&pem).map_err(|_| UNREADABLE)?;
+        let read = read(&der);
+        if let Some(digest) = digest.filter(|digest| format!("{:x}", Sha256::digest(&der)).as_bytes() == *digest) {
+            let mut remembered = self.0.borrow_mut();
+            remembered.put(digest.into(), read.clone());
+            while remembered.len() > REMEMBERED.get() {
+                remembered.pop_lru();
+            }
         }
         read
     }
 }
 
-fn read(pem: &[u8]) -> Read {
-    const UNREADABLE: &str = "the certificate cannot be read";
-    let pem: Vec<u8> = percent_decode(pem).collect();
-    let der = CertificateDer::from_pem_slice(&pem).map_err(|_| UNREADABLE)?;
-    let certificate = Certificate::from_der(&der).map_err(|_| UNREADABLE)?.tbs_certificate;
+const UNREADABLE: &str = "the certificate cannot be read";
+
+fn read(der: &[u8]) -> Read {
+    let certificate = Certificate::from_der(der).map_err(|_| UNREADABLE)?.tbs_certificate;
     let names = match certificate.get::<SubjectAltName>() {
         Ok(Some((_, SubjectAltName(names)))) => names,
         Ok(None) => return Ok(None),
@@ -76,17 +84,23 @@ mod tests {
     use crate::authentication::x509::testing::{Ca, pem};
     use rcgen::SanType;
 
-    fn identity(uris: &[&str]) -> Read {
+    /// A certificate as Envoy has it: PEM, and its digest.
+    fn certificate(uris: &[&str]) -> (String, String) {
         let peer = Ca::root_with("peer", |params| {
             params.subject_alt_names.push(SanType::DnsName("cluster.local".try_into().unwrap()));
             params.subject_alt_names.extend(uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())));
         });
-        let pem = pem(&[&peer.certificate]);
+        (pem(&[&peer.certificate]), format!("{:x}", Sha256::digest(&peer.certificate)))
+    }
+
+    fn identity(uris: &[&str]) -> Read {
+        let (pem, digest) = certificate(uris);
         let certificates = Certificates::default();
-        let first = certificates.identity(pem.as_bytes());
-        assert_eq!(certificates.identity(pem.as_bytes()), first);
+        let first = certificates.identity(pem.as_bytes(), None);
+        assert_eq!(certificates.recall(digest.as_bytes()), None, "nobody said its digest");
         let encoded = pem.replace('\n', "%0A").replace('+', "%2B").replace(' ', "%20");
-        assert_eq!(certificates.identity(encoded.as_bytes()), first);
+        assert_eq!(certificates.identity(encoded.as_bytes(), Some(digest.as_bytes())), first);
+        assert_eq!(certificates.recall(digest.as_bytes()), Some(first.clone()));
         first
     }
 
@@ -102,9 +116,37 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_remembered_by_a_digest_that_is_not_its_own() {
+        let ((evil, _), (_, friend)) = (certificate(&["spiffe://td/evil"]), certificate(&["spiffe://td/friend"]));
+        let certificates = Certificates::default();
+        let upper = friend.to_uppercase();
+        for digest in [friend.as_str(), &upper, "", "-", &friend[1..]] {
+            let read = certificates.identity(evil.as_bytes(), Some(digest.as_bytes()));
+            assert_eq!(read.unwrap().unwrap().as_str(), "spiffe://td/evil");
+            assert_eq!(certificates.recall(digest.as_bytes()), None, "{digest}");
+        }
+    }
+
+    #[test]
+    fn so_many_are_remembered_and_no_more() {
+        let certificates = Certificates::default();
+        let (first, digest) = certificate(&["spiffe://td/first"]);
+        drop(certificates.identity(first.as_bytes(), Some(digest.as_bytes())));
+        for number in 0..2000 {
+            // What is no certificate has a digest like any other bytes.
+            let der = format!("no certificate {number}").into_bytes();
+            let digest = format!("{:x}", Sha256::digest(&der));
+            let pem = pem(&[&CertificateDer::from(der)]);
+            assert!(certificates.identity(pem.as_bytes(), Some(digest.as_bytes())).is_err());
+        }
+        assert_eq!(certificates.0.borrow().len(), REMEMBERED.get());
+        assert_eq!(certificates.recall(digest.as_bytes()), None);
+    }
+
+    #[test]
     fn what_is_no_certificate_is_no_absent_identity() {
         for pem in [&b"x"[..], b"", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
-            assert!(Certificates::default().identity(pem).is_err());
+            assert!(Certificates::default().identity(pem, None).is_err());
         }
     }
 }

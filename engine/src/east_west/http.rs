@@ -28,20 +28,17 @@ impl WorkloadPolicy {
         let mut needs = Needs::default();
         let identities = self.identities();
         let forwarded = identities.forwarded();
-        let (from_certificate, from_filter_state): (&[_], &[_]) = (
-            &[Attribute::Mtls, Attribute::PeerCertificateValid, Attribute::PeerCertificate, Attribute::PeerUriSan],
-            &[Attribute::PeerPrincipal],
-        );
-        let identity = match identities.source() {
-            IdentitySource::Certificate => from_certificate,
-            IdentitySource::FilterState => from_filter_state,
-        };
-        identity.iter().for_each(|attribute| needs.add(*attribute));
+        let from_certificate = identities.source() == IdentitySource::Certificate;
         let client = self.reads(Dimension::Client);
         let peer = self.reads(Dimension::Peer).then_some(self.options().peer_address.as_ref()).flatten();
         let filter_state = peer.is_some_and(|peer| peer.filter_state.is_some());
         for (attribute, read) in [
-            (Attribute::Mtls, forwarded),
+            (Attribute::Mtls, from_certificate || forwarded),
+            (Attribute::PeerCertificateValid, from_certificate),
+            (Attribute::PeerCertificateDigest, from_certificate && cfg!(feature = "x509")),
+            (Attribute::PeerCertificate, from_certificate),
+            (Attribute::PeerUriSan, from_certificate),
+            (Attribute::PeerPrincipal, !from_certificate),
             (Attribute::OwnUriSan, forwarded),
             (Attribute::DestinationPort, true),
             (Attribute::SourceAddress, client || (peer.is_some() && !filter_state)),

@@ -35,6 +35,9 @@ pub struct Peer<'a> {
     pub mtls: bool,
     /// `connection.peer_certificate_valid`: it was validated.
     pub validated: Option<bool>,
+    /// `connection.sha256_peer_certificate_digest`: of the leaf, in hexadecimal digits. Of a certificate that was read before it
+    /// is enough.
+    pub digest: Option<&'a [u8]>,
     /// `connection.peer_certificate`: percent-encoded PEM of the leaf.
     pub certificate: Option<&'a [u8]>,
     /// `connection.uri_san_peer_certificate`: the first of its URI SANs.
@@ -101,6 +104,15 @@ impl Identities {
         self.source
     }
 
+    /// Whether the certificate of this digest was read before, so that nothing else of it is needed but whether it is valid.
+    #[must_use]
+    pub fn knows(&self, digest: &[u8]) -> bool {
+        #[cfg(feature = "x509")]
+        return self.source == IdentitySource::Certificate && self.certificates.recall(digest).is_some();
+        #[cfg(not(feature = "x509"))]
+        return false;
+    }
+
     /// Who calls.
     #[must_use]
     pub fn identify(&self, peer: &Peer<'_>) -> Identity {
@@ -109,7 +121,7 @@ impl Identities {
             nobody => return nobody,
         };
         // Without mutual TLS nothing is known of who has written the header.
-        if !self.forwarded() || !peer.mtls {
+        if !self.forwarded() || !self.is_mutual(peer) {
             return Identity::Known(id);
         }
         let own = peer.own_uri_san.and_then(|own| str::from_utf8(own).ok());
@@ -138,7 +150,7 @@ impl Identities {
                 Some(text) => only(text).map(Some),
             };
         }
-        if !peer.mtls {
+        if !self.is_mutual(peer) {
             return Ok(None);
         }
         match peer.validated {
@@ -152,12 +164,26 @@ impl Identities {
         self.certificate(peer)
     }
 
+    /// Whether a client certificate was shown; one that has a digest that is known was.
+    fn is_mutual(&self, peer: &Peer<'_>) -> bool {
+        peer.mtls || peer.digest.is_some_and(|digest| self.knows(digest))
+    }
+
     fn certificate(&self, peer: &Peer<'_>) -> Result<Option<SpiffeId>, &'static str> {
         #[cfg(feature = "x509")]
-        if let Some(certificate) = peer.certificate.filter(|certificate| !certificate.is_empty()) {
-            return self.certificates.identity(certificate);
+        {
+            if let Some(certificate) = peer.certificate.filter(|certificate| !certificate.is_empty()) {
+                return self.certificates.identity(certificate, peer.digest);
+            }
+            if let Some(read) = peer.digest.and_then(|digest| self.certificates.recall(digest)) {
+                return read;
+            }
         }
         match peer.first_uri_san {
+            // It has a certificate that was not read, so nobody knows that there is no name in it.
+            None | Some([]) if !self.assume_single_uri_san && peer.digest.is_some_and(|digest| !digest.is_empty()) => {
+                Err("Envoy does not show the certificate")
+            }
             None | Some([]) => Ok(None),
             Some(_) if !self.assume_single_uri_san => {
                 Err("Envoy does not show the certificate, so it may have more URI SANs")
@@ -213,6 +239,44 @@ mod tests {
         let options =
             IdentityOptions { assume_single_uri_san: true, assume_validated: true, ..IdentityOptions::default() };
         assert_eq!(identities(options).identify(&Peer { validated: None, ..peer() }), known());
+    }
+
+    #[cfg(feature = "x509")]
+    #[test]
+    fn of_a_certificate_that_was_read_the_digest_is_enough() {
+        use crate::authentication::x509::testing::{Ca, pem};
+        use sha2::{Digest as _, Sha256};
+
+        let shown = |uri: &str| {
+            let name = rcgen::SanType::URI(uri.try_into().unwrap());
+            let ca = Ca::root_with("peer", |params| params.subject_alt_names.push(name));
+            (pem(&[&ca.certificate]), format!("{:x}", Sha256::digest(&ca.certificate)))
+        };
+        let ((sleep, digest), (evil, other)) = (shown(SLEEP), shown("spiffe://cluster.local/ns/evil/sa/sleep"));
+        let identities = identities(IdentityOptions::default());
+        let digest_alone = |digest| Peer { digest: Some(digest), validated: Some(true), ..Peer::default() };
+        let read = |digest, certificate| Peer { mtls: true, certificate: Some(certificate), ..digest_alone(digest) };
+        let (sleep, digest) = (sleep.as_bytes(), digest.as_bytes());
+        let is_invalid = |peer: &Peer<'_>| matches!(identities.identify(peer), Identity::Invalid(_));
+
+        // Before it was read the digest says nothing; and it is of what is read, or is not kept.
+        assert!(!identities.knows(digest));
+        assert!(is_invalid(&Peer { mtls: true, ..digest_alone(digest) }));
+        let forged = identities.identify(&read(digest, evil.as_bytes()));
+        assert_eq!(forged.to_string(), "spiffe://cluster.local/ns/evil/sa/sleep");
+        assert!(!identities.knows(digest));
+
+        assert_eq!(identities.identify(&read(digest, sleep)), known());
+        assert!(identities.knows(digest) && !identities.knows(other.as_bytes()) && !identities.knows(b""));
+        assert_eq!(identities.identify(&digest_alone(digest)), known());
+        // What is read has the last word.
+        assert_eq!(identities.identify(&read(digest, evil.as_bytes())), forged);
+        // Whether it is valid is asked each time: its authority may be gone, or the session be resumed.
+        for validated in [Some(false), None] {
+            assert!(is_invalid(&Peer { validated, ..digest_alone(digest) }));
+        }
+        assert!(is_invalid(&Peer { mtls: true, ..digest_alone(other.as_bytes()) }));
+        assert_eq!(identities.identify(&Peer { digest: None, ..digest_alone(b"") }), Identity::Absent);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use sidegate_config::{EnforcementLevel, PolicyTier};
 
 use super::identity::Identity;
+use crate::trace::{Outcome, Stage, StepRecord};
 
 /// What came of a question.
 #[derive(Debug, Clone, PartialEq)]
@@ -134,6 +135,19 @@ impl Ruling {
     #[must_use]
     pub fn differs(&self) -> bool {
         self.shadow.as_ref().is_some_and(|shadow| shadow.allowed != self.allowed)
+    }
+
+    /// The step of a decision that it is. Not every decision has it worded: most let in, and nobody looks.
+    #[must_use]
+    pub fn step(&self) -> StepRecord {
+        StepRecord {
+            stage: Stage::EastWest,
+            name: self.reason.to_string().into(),
+            kind: "EAST_WEST",
+            metrics: false,
+            outcome: if self.allowed { Outcome::Ok } else { Outcome::Denied },
+            detail: Some(self.to_string()),
+        }
     }
 
     /// The record of it, for logs.

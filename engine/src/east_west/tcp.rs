@@ -55,6 +55,7 @@ impl WorkloadPolicy {
 pub(super) fn peer(attributes: &Attributes) -> Peer<'_> {
     Peer {
         mtls: attributes.is_true(Attribute::Mtls),
+        digest: attributes.bytes(Attribute::PeerCertificateDigest),
         validated: attributes.bytes(Attribute::PeerCertificateValid).map(|valid| valid == b"true"),
         certificate: attributes.bytes(Attribute::PeerCertificate),
         first_uri_san: attributes.bytes(Attribute::PeerUriSan),

@@ -247,6 +247,58 @@ fn a_request_that_is_kept_out_is_answered_without_a_word_why() {
     assert_eq!(metric("sidegate_east_west_shadow_denied"), 3);
 }
 
+#[cfg(feature = "x509")]
+#[test]
+fn a_certificate_is_read_once_and_its_validity_each_time() {
+    use base64::Engine as _;
+    use sha2::{Digest as _, Sha256};
+
+    let pem = include_str!("../../../tests/fixtures/certs/alice.pem");
+    let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    let der = base64::prelude::BASE64_STANDARD.decode(base64).unwrap();
+    let digest = format!("{:x}", Sha256::digest(der));
+    let allow = json!({"type": "SPIFFE", "spiffe": "spiffe://acme.test/ns/default/sa/alice"});
+    let mut config: Value = serde_json::from_str(&config(named())).unwrap();
+    config["options"] = json!({"eastWest": {}});
+    config["resources"] = json!([policies()[0]]);
+    config["resources"][0]["spec"]["rules"] = json!([{"sources": [allow]}]);
+    let digest: (&str, &[u8]) = ("connection.sha256_peer_certificate_digest", digest.as_bytes());
+    let [no_digest, forged] =
+        [b"" as &[u8], &[b'0'; 64]].map(|digest| ("connection.sha256_peer_certificate_digest", digest));
+    let certificate: (&str, &[u8]) = ("connection.peer_certificate", pem.as_bytes());
+    let mtls: (&str, &[u8]) = ("connection.mtls", &[1]);
+    let valid = |valid: &'static [u8]| ("connection.peer_certificate_valid", valid);
+    for tcp_too in [false, true] {
+        let vm = if tcp_too { tcp(&config.to_string()) } else { Vm::start(&config.to_string()) }.unwrap();
+        let action = |properties: &[(&str, &[u8])]| {
+            let id = match tcp_too {
+                true => vm.connect(properties),
+                false => vm.open(&[(":authority", "api.prod"), (":method", "GET"), (":path", "/")]),
+            };
+            let owned = properties.iter().chain([&PORT]).map(|(name, value)| ((*name).to_owned(), value.to_vec()));
+            stream(id, |stream| stream.properties.extend(owned));
+            if tcp_too { vm.downstream(id) } else { vm.headers(id) }
+        };
+        assert_eq!(action(&[valid(&[1]), digest]), PAUSE, "a digest that nobody knows is none");
+        for other in [no_digest, forged] {
+            assert_eq!(action(&[mtls, valid(&[1]), other, certificate]), CONTINUE, "what is read is believed");
+            assert_eq!(action(&[mtls, valid(&[1]), other]), PAUSE, "and not remembered by that");
+        }
+        assert_eq!(action(&[mtls, valid(&[1]), digest]), PAUSE);
+        assert_eq!(action(&[mtls, valid(&[1]), digest, certificate]), CONTINUE);
+        // All that is read from now on.
+        assert_eq!(action(&[valid(&[1]), digest]), CONTINUE);
+        assert_eq!(action(&[valid(&[0]), digest]), PAUSE, "its authority is gone, or the session was resumed");
+        assert_eq!(action(&[digest]), PAUSE, "nobody says that it is valid");
+        assert_eq!(action(&[valid(&[1]), no_digest]), PAUSE);
+        assert_eq!(action(&[valid(&[1]), forged]), PAUSE);
+        // A new configuration begins with nothing.
+        assert!(vm.configure(&config.to_string()));
+        assert_eq!(action(&[valid(&[1]), digest]), PAUSE);
+        host(|host| *host = envoy::Host::default());
+    }
+}
+
 /// The node as Istio describes it, serialized.
 fn node(metadata: Value) -> Vec<u8> {
     fn proto(value: Value) -> Proto {
