@@ -31,6 +31,10 @@ pub struct EastWestOptions {
     /// That Envoy appends an element about the peer itself to that header (`APPEND_FORWARD`). Default false.
     #[serde(default)]
     pub xfcc_appended: bool,
+    /// That trusted forwarders replace what clients send of that header (`SANITIZE_SET`), so that there is no element in it but
+    /// theirs. Default false.
+    #[serde(default)]
+    pub forwarders_sanitize: bool,
     /// What is done with an identity that is there and not valid. Default `Deny`.
     #[serde(default)]
     pub on_invalid_identity: InvalidIdentity,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
 use sidegate_config::{
     self as config, AuthConfigWhenError, AuthenticationStrategy, Broken, Document, Documents, HostOverride, Options,
     Problem,
@@ -58,6 +59,7 @@ pub struct Policy {
     mesh: Option<Mesh>,
     workload: Option<WorkloadPolicy>,
     chain: Chain,
+    revision: Rc<str>,
     verifier: Box<dyn Verifier>,
     #[cfg(feature = "wristband")]
     signer: Box<dyn Signer>,
@@ -112,7 +114,8 @@ impl Policy {
             Ok(documents) => (documents, Vec::new()),
             Err(Broken { problems, rest }) => (*rest, problems),
         };
-        let policy = Self::from_parts(documents, problems, chain)?;
+        let mut policy = Self::from_parts(documents, problems, chain)?;
+        policy.revision = revision(configuration);
         policy.remote_documents.bind(configuration);
         Ok(policy)
     }
@@ -194,6 +197,7 @@ impl Policy {
                 mesh,
                 workload,
                 chain,
+                revision: Rc::default(),
                 verifier: Box::new(RustCrypto),
                 #[cfg(feature = "wristband")]
                 signer: Box::new(RustCrypto),
@@ -250,17 +254,26 @@ impl Policy {
     /// What policies over identity say of a request; none if there are none.
     #[must_use]
     pub fn rule(&self, request: &Request) -> Option<Ruling> {
-        match (&self.workload, &self.mesh) {
-            (Some(workload), _) => Some(workload.judge(request)),
-            (None, Some(_)) => Some(Ruling::unselected()),
-            (None, None) => None,
-        }
+        let ruling = match (&self.workload, &self.mesh) {
+            (Some(workload), _) => workload.judge(request),
+            (None, Some(_)) => Ruling::unselected(),
+            (None, None) => return None,
+        };
+        Some(Ruling { revision: Rc::clone(&self.revision), ..ruling })
     }
 
     /// What policies over identity say of a connection, of which the attributes of [`Policy::lookup_needs`] are known.
     #[must_use]
     pub fn rule_connection(&self, attributes: &Attributes) -> Ruling {
-        self.workload.as_ref().map_or_else(Ruling::unselected, |workload| workload.judge_connection(attributes))
+        let workload = self.workload.as_ref();
+        let ruling = workload.map_or_else(Ruling::unselected, |workload| workload.judge_connection(attributes));
+        Ruling { revision: Rc::clone(&self.revision), ..ruling }
+    }
+
+    /// Which configuration it is of: the first twelve digits of its SHA-256.
+    #[must_use]
+    pub fn revision(&self) -> &str {
+        &self.revision
     }
 
     /// What it decides about.
@@ -476,6 +489,11 @@ impl AuthConfig {
             read_by_callbacks,
         }
     }
+}
+
+fn revision(configuration: &[u8]) -> Rc<str> {
+    let digest = format!("{:x}", Sha256::digest(configuration));
+    digest.get(..12).unwrap_or_default().into()
 }
 
 /// Hosts and who claimed them.

@@ -110,6 +110,9 @@ fn trace(headers: &Headers, verdict: &Verdict) -> String {
     for step in ruling.iter().chain(&verdict.steps) {
         add(format_args!("; {step}"));
     }
+    if let Some(ruling) = &verdict.ruling {
+        add(format_args!("; {}", ruling.to_json()));
+    }
     printable(&line)
 }
 

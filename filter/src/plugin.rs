@@ -186,6 +186,8 @@ impl Plugin {
         let policy = policy.with_verifier(Box::new(verifier));
         if let Some(mesh) = policy.mesh() {
             warn(mesh.left_out().iter().chain(mesh.notes()));
+            // What records of decisions refer to.
+            host::log(Level::Info, &format!("configuration {} is in force", policy.revision()));
         }
         let paths = snapshot::Paths::new(&policy);
         self.loaded.replace(Some(Rc::new(Loaded { policy: Rc::new(policy), paths })));

@@ -25,7 +25,7 @@ pub fn of_connection(plugin: &Plugin, ruling: &Ruling) {
     }
     if host::logs(Level::Debug) {
         let port = ruling.port.map_or_else(|| "an unknown port".to_owned(), |port| format!("port {port}"));
-        host::log(Level::Debug, &printable(&format!("connection to {port}: {ruling}")));
+        host::log(Level::Debug, &printable(&format!("connection to {port}: {ruling}; {}", ruling.to_json())));
     }
 }
 
@@ -50,11 +50,14 @@ pub fn failure(plugin: &Plugin, why: &str) {
 }
 
 fn facts(plugin: &Plugin, chain: Chain, ruling: &Ruling) {
-    let Ruling { allowed: _, reason, identity, port: _, audited, shadow } = ruling;
+    let Ruling { allowed: _, reason, identity, told: _, revision: _, port: _, audited, shadow } = ruling;
     plugin.metrics.ruled(chain, ruling);
     fact("sidegate.decider", &reason.to_string());
     if let Identity::Known(id) = identity {
         fact("sidegate.peer", id.as_str());
+    }
+    if ruling.is_remarkable() {
+        fact("sidegate.record", &ruling.to_json().to_string());
     }
     if *audited {
         fact("sidegate.audited", "true");

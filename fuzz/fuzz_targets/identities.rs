@@ -23,7 +23,7 @@ fuzz_target!(|bytes: &[u8]| {
     POLICY.with(|policy| {
         let identities = policy.workload().expect("there are no policies").identities();
         let peer = Peer { mtls: true, validated: Some(true), ..Peer::default() };
-        let behind = identities.identify(&Peer { first_uri_san: Some(GATEWAY), forwarded: Some(bytes), ..peer });
+        let (behind, _) = identities.identify(&Peer { first_uri_san: Some(GATEWAY), forwarded: Some(bytes), ..peer });
         if let Identity::Known(id) = behind {
             let named = bytes.windows(id.as_str().len()).any(|part| part == id.as_str().as_bytes());
             assert!(
@@ -31,7 +31,7 @@ fuzz_target!(|bytes: &[u8]| {
                 "{id} is nowhere in the header"
             );
         }
-        let direct = identities.identify(&Peer { first_uri_san: Some(bytes), certificate: Some(bytes), ..peer });
+        let (direct, _) = identities.identify(&Peer { first_uri_san: Some(bytes), certificate: Some(bytes), ..peer });
         assert!(!matches!(direct, Identity::Absent) || bytes.is_empty());
     });
 });

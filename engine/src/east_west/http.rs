@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use sidegate_config::{IdentitySource, PeerAddress};
 
 use super::block;
-use super::identity::{Identity, Peer};
+use super::identity::{Identity, Peer, Told};
 use super::index::{Facts, Http};
 use super::object::Dimension;
 use super::ruling::Ruling;
@@ -57,7 +57,7 @@ impl WorkloadPolicy {
     /// Decides whether an HTTP request is let in.
     #[must_use]
     pub fn judge(&self, request: &Request) -> Ruling {
-        let identity = self.identity(request);
+        let (identity, told) = self.identity(request);
         let tokens = if self.reads(Dimension::Jwt) { self.tokens(request) } else { None };
         let address =
             |attribute| request.attributes.text(attribute).and_then(|text: Cow<'_, str>| block::address(&text));
@@ -66,7 +66,7 @@ impl WorkloadPolicy {
             .then(|| metadata::whole(request.attributes.bytes(Attribute::Metadata).unwrap_or_default()))
             .flatten();
         let server_name = request.attributes.text(Attribute::RequestedServerName).unwrap_or_default();
-        self.decide(&Facts {
+        let ruling = self.decide(&Facts {
             identity: &identity,
             port,
             peer: self.peer(&address),
@@ -75,7 +75,8 @@ impl WorkloadPolicy {
             server_name: Some(&server_name),
             metadata: metadata.as_ref(),
             http: Some(Http { headers: &request.headers, tokens: tokens.as_deref() }),
-        })
+        });
+        Ruling { told: Some(told), ..ruling }
     }
 
     fn peer(&self, address: &impl Fn(Attribute) -> Option<IpAddr>) -> Option<IpAddr> {
@@ -86,7 +87,7 @@ impl WorkloadPolicy {
         }
     }
 
-    fn identity(&self, request: &Request) -> Identity {
+    fn identity(&self, request: &Request) -> (Identity, Told) {
         let forwarded = if self.identities().forwarded() { request.headers.joined(FORWARDED) } else { None };
         self.identities().identify(&Peer { forwarded: forwarded.as_deref(), ..tcp::peer(&request.attributes) })
     }

@@ -18,12 +18,45 @@ pub enum Identity {
     Known(SpiffeId),
 }
 
+impl From<Result<Option<SpiffeId>, &'static str>> for Identity {
+    fn from(read: Result<Option<SpiffeId>, &'static str>) -> Self {
+        match read {
+            Ok(Some(id)) => Self::Known(id),
+            Ok(None) => Self::Absent,
+            Err(reason) => Self::Invalid(reason),
+        }
+    }
+}
+
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Absent => f.write_str("no identity"),
             Self::Invalid(reason) => write!(f, "an invalid identity ({reason})"),
             Self::Known(id) => id.fmt(f),
+        }
+    }
+}
+
+/// Where it is told who calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// By the certificate of the connection.
+    Certificate,
+    /// By filter state.
+    FilterState,
+    /// By a trusted forwarder.
+    Forwarder,
+}
+
+impl Told {
+    /// As records have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::FilterState => "filterState",
+            Self::Forwarder => "forwarder",
         }
     }
 }
@@ -74,6 +107,9 @@ impl Identities {
         if options.xfcc_appended && trusted.is_empty() {
             problem("xfccAppended".to_owned(), "goes with `trustedForwarders`".to_owned());
         }
+        if options.forwarders_sanitize && trusted.is_empty() {
+            problem("forwardersSanitize".to_owned(), "goes with `trustedForwarders`".to_owned());
+        }
         if options.identity.filter_state.is_some() && options.identity.source != IdentitySource::FilterState {
             problem("identity.filterState".to_owned(), "goes with `source: FilterState`".to_owned());
         }
@@ -86,7 +122,12 @@ impl Identities {
             source: options.identity.source,
             assume_single_uri_san: options.identity.assume_single_uri_san,
             assume_validated: options.identity.assume_validated,
-            forwarders: Forwarders { trusted, max_hops, appended: options.xfcc_appended },
+            forwarders: Forwarders {
+                trusted,
+                max_hops,
+                appended: options.xfcc_appended,
+                sanitized: options.forwarders_sanitize,
+            },
             #[cfg(feature = "x509")]
             certificates: super::certificate::Certificates::default(),
         }
@@ -113,33 +154,30 @@ impl Identities {
         return false;
     }
 
-    /// Who calls.
+    /// Who calls, and where that is told.
     #[must_use]
-    pub fn identify(&self, peer: &Peer<'_>) -> Identity {
-        let id = match self.connected(peer) {
-            Identity::Known(id) => id,
-            nobody => return nobody,
-        };
+    pub fn identify(&self, peer: &Peer<'_>) -> (Identity, Told) {
+        let (identity, told) = self.connected(peer);
+        let Identity::Known(id) = identity else { return (identity, told) };
         // Without mutual TLS nothing is known of who has written the header.
         if !self.forwarded() || !self.is_mutual(peer) {
-            return Identity::Known(id);
+            return (Identity::Known(id), told);
         }
         let own = peer.own_uri_san.and_then(|own| str::from_utf8(own).ok());
         match self.forwarders.client(&id, own, peer.forwarded) {
-            Ok(Some(id)) => Identity::Known(id),
-            Ok(None) => Identity::Absent,
-            Err(reason) => Identity::Invalid(reason),
+            Ok(Some(client)) if client == id => (Identity::Known(id), told),
+            client => (client.into(), Told::Forwarder),
         }
     }
 
-    /// Who has opened the connection.
+    /// Who has opened the connection, and where that is told.
     #[must_use]
-    pub fn connected(&self, peer: &Peer<'_>) -> Identity {
-        match self.peer(peer) {
-            Ok(Some(id)) => Identity::Known(id),
-            Ok(None) => Identity::Absent,
-            Err(reason) => Identity::Invalid(reason),
-        }
+    pub fn connected(&self, peer: &Peer<'_>) -> (Identity, Told) {
+        let told = match self.source {
+            IdentitySource::Certificate => Told::Certificate,
+            IdentitySource::FilterState => Told::FilterState,
+        };
+        (self.peer(peer).into(), told)
     }
 
     fn peer(&self, peer: &Peer<'_>) -> Result<Option<SpiffeId>, &'static str> {
@@ -214,6 +252,10 @@ mod tests {
         Peer { mtls: true, validated: Some(true), first_uri_san: Some(SLEEP.as_bytes()), ..Peer::default() }
     }
 
+    fn who(identities: &Identities, peer: &Peer<'_>) -> Identity {
+        identities.identify(peer).0
+    }
+
     fn known() -> Identity {
         Identity::Known(SpiffeId::parse(SLEEP).unwrap())
     }
@@ -221,24 +263,24 @@ mod tests {
     #[test]
     fn only_what_was_validated_is_an_identity() {
         let identities = identities(IdentityOptions { assume_single_uri_san: true, ..IdentityOptions::default() });
-        assert_eq!(identities.identify(&peer()), known());
-        assert_eq!(identities.identify(&Peer { mtls: false, ..peer() }), Identity::Absent);
-        let untrusted = identities.identify(&Peer { validated: Some(false), ..peer() });
+        assert_eq!(who(&identities, &peer()), known());
+        assert_eq!(who(&identities, &Peer { mtls: false, ..peer() }), Identity::Absent);
+        let untrusted = who(&identities, &Peer { validated: Some(false), ..peer() });
         assert!(matches!(untrusted, Identity::Invalid(_)), "{untrusted}");
-        assert_eq!(identities.identify(&Peer { first_uri_san: None, ..peer() }), Identity::Absent);
-        let unsaid = identities.identify(&Peer { validated: None, ..peer() });
+        assert_eq!(who(&identities, &Peer { first_uri_san: None, ..peer() }), Identity::Absent);
+        let unsaid = who(&identities, &Peer { validated: None, ..peer() });
         assert!(matches!(unsaid, Identity::Invalid(_)), "{unsaid}");
-        let web = identities.identify(&Peer { first_uri_san: Some(b"https://foo/sleep"), ..peer() });
+        let web = who(&identities, &Peer { first_uri_san: Some(b"https://foo/sleep"), ..peer() });
         assert!(matches!(web, Identity::Invalid(_)), "{web}");
     }
 
     #[test]
     fn the_first_name_is_not_enough_and_a_validation_may_be_asserted() {
-        let unsure = identities(IdentityOptions::default()).identify(&peer());
+        let unsure = who(&identities(IdentityOptions::default()), &peer());
         assert!(matches!(unsure, Identity::Invalid(_)), "{unsure}");
         let options =
             IdentityOptions { assume_single_uri_san: true, assume_validated: true, ..IdentityOptions::default() };
-        assert_eq!(identities(options).identify(&Peer { validated: None, ..peer() }), known());
+        assert_eq!(who(&identities(options), &Peer { validated: None, ..peer() }), known());
     }
 
     #[cfg(feature = "x509")]
@@ -257,35 +299,35 @@ mod tests {
         let digest_alone = |digest| Peer { digest: Some(digest), validated: Some(true), ..Peer::default() };
         let read = |digest, certificate| Peer { mtls: true, certificate: Some(certificate), ..digest_alone(digest) };
         let (sleep, digest) = (sleep.as_bytes(), digest.as_bytes());
-        let is_invalid = |peer: &Peer<'_>| matches!(identities.identify(peer), Identity::Invalid(_));
+        let is_invalid = |peer: &Peer<'_>| matches!(who(&identities, peer), Identity::Invalid(_));
 
         // Before it was read the digest says nothing; and it is of what is read, or is not kept.
         assert!(!identities.knows(digest));
         assert!(is_invalid(&Peer { mtls: true, ..digest_alone(digest) }));
-        let forged = identities.identify(&read(digest, evil.as_bytes()));
+        let forged = who(&identities, &read(digest, evil.as_bytes()));
         assert_eq!(forged.to_string(), "spiffe://cluster.local/ns/evil/sa/sleep");
         assert!(!identities.knows(digest));
 
-        assert_eq!(identities.identify(&read(digest, sleep)), known());
+        assert_eq!(who(&identities, &read(digest, sleep)), known());
         assert!(identities.knows(digest) && !identities.knows(other.as_bytes()) && !identities.knows(b""));
-        assert_eq!(identities.identify(&digest_alone(digest)), known());
+        assert_eq!(who(&identities, &digest_alone(digest)), known());
         // What is read has the last word.
-        assert_eq!(identities.identify(&read(digest, evil.as_bytes())), forged);
+        assert_eq!(who(&identities, &read(digest, evil.as_bytes())), forged);
         // Whether it is valid is asked each time: its authority may be gone, or the session be resumed.
         for validated in [Some(false), None] {
             assert!(is_invalid(&Peer { validated, ..digest_alone(digest) }));
         }
         assert!(is_invalid(&Peer { mtls: true, ..digest_alone(other.as_bytes()) }));
-        assert_eq!(identities.identify(&Peer { digest: None, ..digest_alone(b"") }), Identity::Absent);
+        assert_eq!(who(&identities, &Peer { digest: None, ..digest_alone(b"") }), Identity::Absent);
     }
 
     #[test]
     fn filter_state_has_one_identity_or_none() {
         let identities =
             identities(IdentityOptions { source: IdentitySource::FilterState, ..IdentityOptions::default() });
-        let identify = |text: &[u8]| identities.identify(&Peer { filter_state: Some(text), ..Peer::default() });
+        let identify = |text: &[u8]| who(&identities, &Peer { filter_state: Some(text), ..Peer::default() });
         assert_eq!(identify(SLEEP.as_bytes()), known());
-        assert_eq!(identities.identify(&peer()), Identity::Absent);
+        assert_eq!(who(&identities, &peer()), Identity::Absent);
         for nobody in [&b""[..], b"-"] {
             assert_eq!(identify(nobody), Identity::Absent);
         }
@@ -308,9 +350,11 @@ mod tests {
             forwarded: Some(b"URI=spiffe://td/client"),
             ..Peer::default()
         };
-        assert_eq!(identities.identify(&forwarding).to_string(), "spiffe://td/client");
-        assert_eq!(identities.identify(&Peer { mtls: false, ..forwarding }), known());
-        assert!(matches!(identities.identify(&Peer { forwarded: Some(b"x"), ..forwarding }), Identity::Invalid(_)));
+        let (client, told) = identities.identify(&forwarding);
+        assert_eq!((client.to_string(), told), ("spiffe://td/client".to_owned(), Told::Forwarder));
+        assert_eq!(identities.identify(&Peer { forwarded: None, ..forwarding }).1, Told::FilterState);
+        assert_eq!(who(&identities, &Peer { mtls: false, ..forwarding }), known());
+        assert!(matches!(who(&identities, &Peer { forwarded: Some(b"x"), ..forwarding }), Identity::Invalid(_)));
     }
 
     #[test]
@@ -318,11 +362,12 @@ mod tests {
         let options = EastWestOptions {
             trusted_forwarders: vec!["*".to_owned()],
             xfcc_appended: true,
+            forwarders_sanitize: true,
             identity: IdentityOptions { filter_state: Some("x".to_owned()), ..IdentityOptions::default() },
             ..EastWestOptions::default()
         };
         let mut paths = Vec::new();
         Identities::compile(&options, &mut |path, _| paths.push(path));
-        assert_eq!(paths, ["trustedForwarders[0]", "xfccAppended", "identity.filterState"]);
+        assert_eq!(paths, ["trustedForwarders[0]", "xfccAppended", "forwardersSanitize", "identity.filterState"]);
     }
 }

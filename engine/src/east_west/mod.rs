@@ -33,7 +33,7 @@ mod workload;
 mod xfcc;
 
 pub use block::{Block, address};
-pub use identity::{Identities, Identity, Peer};
+pub use identity::{Identities, Identity, Peer, Told};
 pub use index::{Facts, Http};
 pub use object::{Object, Workload};
 pub use pattern::{PathPattern, Pattern, Template};

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 use sidegate_config::{EnforcementLevel, PolicyTier};
 
-use super::identity::Identity;
+use super::identity::{Identity, Told};
 use crate::trace::{Outcome, Stage, StepRecord};
 
 /// What came of a question.
@@ -18,6 +18,10 @@ pub struct Ruling {
     pub reason: Reason,
     /// Who calls.
     pub identity: Identity,
+    /// Where that was told; none if nobody was asked.
+    pub told: Option<Told>,
+    /// The configuration by which it was decided, as [`crate::Policy::revision`] has it.
+    pub revision: Rc<str>,
     /// The port that is called, if that is known.
     pub port: Option<u16>,
     /// A policy whose action is `AUDIT` fits.
@@ -126,9 +130,23 @@ impl Reason {
 impl Ruling {
     /// Of policies that cannot be selected, since nobody knows for whom.
     #[must_use]
-    pub const fn unselected() -> Self {
-        let (identity, reason) = (Identity::Absent, Reason::NoWorkload);
-        Self { allowed: false, reason, identity, port: None, audited: false, shadow: None }
+    pub fn unselected() -> Self {
+        Self {
+            allowed: false,
+            reason: Reason::NoWorkload,
+            identity: Identity::Absent,
+            told: None,
+            revision: Rc::default(),
+            port: None,
+            audited: false,
+            shadow: None,
+        }
+    }
+
+    /// Whether operators should see more of it than who decided: not everybody is let in as everybody expects.
+    #[must_use]
+    pub fn is_remarkable(&self) -> bool {
+        !self.allowed || self.audited || self.differs()
     }
 
     /// Whether policies of `mode: Audit` would change it.
@@ -165,6 +183,8 @@ impl Ruling {
             "reason": self.reason.detail(),
             "tier": self.reason.tier(),
             "level": level,
+            "identitySource": self.told.map(Told::name),
+            "policyRevision": &*self.revision,
             "identity": match &self.identity { Identity::Known(id) => Some(id.as_str()), _ => None },
             "port": self.port,
             "audited": self.audited,
@@ -179,7 +199,7 @@ impl Ruling {
 
 impl fmt::Display for Ruling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { allowed, reason, identity, port: _, audited, shadow } = self;
+        let Self { allowed, reason, identity, told: _, revision: _, port: _, audited, shadow } = self;
         write!(f, "{} {identity} by {reason}", if *allowed { "ALLOW" } else { "DENY" })?;
         if let Some(detail) = reason.detail() {
             write!(f, " ({detail})")?;

@@ -3,7 +3,7 @@
 use sidegate_config::IdentitySource;
 
 use super::block;
-use super::identity::{Identity, Peer};
+use super::identity::Peer;
 use super::index::Facts;
 use super::object::Dimension;
 use super::ruling::Ruling;
@@ -36,9 +36,9 @@ impl WorkloadPolicy {
         let address = |attribute| attributes.text(attribute).and_then(|text| block::address(&text));
         let peer_address = address(Attribute::SourceAddress);
         let port = attributes.text(Attribute::DestinationPort).and_then(|text| text.parse().ok());
-        let identity: Identity = self.identities().connected(&peer(attributes));
+        let (identity, told) = self.identities().connected(&peer(attributes));
         let server_name = attributes.text(Attribute::RequestedServerName).unwrap_or_default();
-        self.decide(&Facts {
+        let ruling = self.decide(&Facts {
             identity: &identity,
             port,
             peer: peer_address,
@@ -47,7 +47,8 @@ impl WorkloadPolicy {
             server_name: Some(&server_name),
             metadata: None,
             http: None,
-        })
+        });
+        Ruling { told: Some(told), ..ruling }
     }
 }
 

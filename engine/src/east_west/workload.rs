@@ -68,6 +68,8 @@ impl WorkloadPolicy {
             allowed,
             reason,
             identity: facts.identity.clone(),
+            told: None,
+            revision: Rc::default(),
             port: facts.port,
             audited,
             shadow,

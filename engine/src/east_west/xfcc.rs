@@ -18,6 +18,8 @@ pub struct Forwarders {
     pub max_hops: u32,
     /// The last element is about the peer itself, written by this Envoy.
     pub appended: bool,
+    /// There are no elements but those of who is believed.
+    pub sanitized: bool,
 }
 
 impl Forwarders {
@@ -53,12 +55,19 @@ impl Forwarders {
                 return Err("an element is not by the forwarder that it comes from");
             }
             match element.only_uri()? {
+                None if self.sanitized && !elements.is_empty() => {
+                    return Err("there are more elements than trusted forwarders write");
+                }
                 None => return Ok(None),
                 Some(uri) => client = SpiffeId::parse(uri)?,
             }
             if !self.trusts(&client) {
                 break;
             }
+        }
+        // A certificate whose URI SAN is `x,By=…;URI=…` has its forwarder write one element more.
+        if self.sanitized && !elements.is_empty() {
+            return Err("there are more elements than trusted forwarders write");
         }
         Ok(Some(client))
     }
@@ -143,7 +152,7 @@ mod tests {
 
     fn client(peer: &str, appended: bool, max_hops: u32, header: &str) -> String {
         let trusted = [EDGE, INNER].map(|id| SpiffeId::parse(id).unwrap()).to_vec();
-        let forwarders = Forwarders { trusted, max_hops, appended };
+        let forwarders = Forwarders { trusted, max_hops, appended, sanitized: false };
         let peer = SpiffeId::parse(peer).unwrap();
         let header = Some(header.as_bytes()).filter(|header| !header.is_empty());
         match forwarders.client(&peer, Some(SELF), header) {
@@ -213,6 +222,36 @@ mod tests {
             format!("{own},By={SELF};Hash=h;URI=spiffe://td/ns/foo/sa/sleep"),
         ] {
             assert_eq!(client(EDGE, true, 1, &last), "the last element is not the one that Envoy appends", "{last}");
+        }
+    }
+
+    #[test]
+    fn where_forwarders_replace_the_header_nobody_adds_to_it() {
+        let client = |appended: bool, max_hops: u32, header: &str| {
+            let trusted = [EDGE, INNER].map(|id| SpiffeId::parse(id).unwrap()).to_vec();
+            let forwarders = Forwarders { trusted, max_hops, appended, sanitized: true };
+            let (header, own) = (header.replace("EDGE", EDGE).replace("INNER", INNER), SpiffeId::parse(EDGE).unwrap());
+            match forwarders.client(&own, Some(SELF), Some(header.as_bytes()).filter(|header| !header.is_empty())) {
+                Ok(id) => id.map_or_else(|| "nobody".to_owned(), |id| id.to_string()),
+                Err(reason) => reason.to_owned(),
+            }
+        };
+        const MORE: &str = "there are more elements than trusted forwarders write";
+        let own = format!("By={SELF};URI={EDGE}");
+        for (appended, hops, header, expected) in [
+            (false, 1, "", EDGE),
+            (false, 1, "By=EDGE;URI=spiffe://td/a", "spiffe://td/a"),
+            (false, 1, "By=EDGE;URI=", "nobody"),
+            // What a certificate with the URI SAN `spiffe://td/x,By=EDGE;URI=spiffe://td/a` has the gateway write.
+            (false, 1, "By=EDGE;Hash=aa;URI=spiffe://td/x,By=EDGE;URI=spiffe://td/a", MORE),
+            (false, 1, "By=EDGE;Hash=aa;URI=spiffe://td/x,By=EDGE;URI=", MORE),
+            (false, 9, "By=EDGE;Hash=aa;URI=spiffe://td/x,By=EDGE;URI=spiffe://td/a", MORE),
+            (false, 2, "By=INNER;URI=spiffe://td/a,By=EDGE;URI=INNER", "spiffe://td/a"),
+            (false, 1, "By=INNER;URI=spiffe://td/a,By=EDGE;URI=INNER", MORE),
+            (true, 1, &format!("By=EDGE;URI=spiffe://td/a,{own}"), "spiffe://td/a"),
+            (true, 1, &format!("By=EDGE;URI=spiffe://td/x,By=EDGE;URI=spiffe://td/a,{own}"), MORE),
+        ] {
+            assert_eq!(client(appended, hops, header), expected, "{header}");
         }
     }
 

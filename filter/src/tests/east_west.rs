@@ -82,6 +82,7 @@ fn a_connection_passes_both_ways_once_it_is_let_in() {
     assert_eq!(property(id, "sidegate.decision").unwrap(), "ok");
     assert_eq!(property(id, "sidegate.decider").unwrap(), "prod/sleep#0");
     assert_eq!(property(id, "sidegate.peer").unwrap().as_bytes(), SLEEP);
+    assert!(property(id, "sidegate.record").unwrap().contains(r#""differs":true"#), "of a trial run");
     assert_eq!(total(&vm, "protocol.tcp.tier.Namespace.policy.prod%2Fsleep.decision.allow"), 1, "it is decided once");
     vm.close(id);
 }
@@ -216,7 +217,9 @@ fn connections_have_no_auth_configs() {
     let without = json!({"apiVersion": "sidegate.dev/v1alpha1", "kind": "PluginConfig", "resources": [],
         "options": {"eastWest": {}}});
     let vm = tcp(&without.to_string()).unwrap();
-    assert_eq!(vm.downstream(vm.connect(&[PORT])), CONTINUE, "what no policy is about is open");
+    let id = vm.connect(&[PORT]);
+    assert_eq!(vm.downstream(id), CONTINUE, "what no policy is about is open");
+    assert_eq!(property(id, "sidegate.record"), None, "there is nothing to remark on");
 }
 
 #[test]
@@ -233,6 +236,20 @@ fn a_request_that_is_kept_out_is_answered_without_a_word_why() {
     assert_eq!(reply(id), (403, "sidegate_permission_denied{implicit(Network)}".to_owned()));
     assert_eq!(property(id, "sidegate.decider").unwrap(), "implicit(Network)");
     assert!(property(id, "sidegate.reason").unwrap().contains("closed by prod/sleep"));
+    let record: Value = serde_json::from_str(&property(id, "sidegate.record").unwrap()).unwrap();
+    let revision = format!("{:x}", <sha2::Sha256 as sha2::Digest>::digest(config(named())));
+    assert_eq!(
+        record,
+        json!({
+            "decision": "DENY", "decider": "implicit(Network)", "alias": null, "tier": "Namespace", "level": "Network",
+            "reason": "closed by prod/sleep, none of which lets the caller in", "audited": false, "port": 8080,
+            "identity": str::from_utf8(EVIL).unwrap(), "identitySource": "certificate",
+            "policyRevision": &revision[..12],
+            "shadow": {"decision": "DENY", "decider": "implicit(Network)", "differs": false},
+        })
+    );
+    let line = format!("configuration {} is in force", &revision[..12]);
+    assert!(host(|host| host.logs.iter().any(|(_, logged)| *logged == line)));
     super::assert_stopped(&vm, id);
 
     let (id, action) = ask(SLEEP);
@@ -240,7 +257,9 @@ fn a_request_that_is_kept_out_is_answered_without_a_word_why() {
     assert_eq!(property(id, "sidegate.peer").unwrap().as_bytes(), SLEEP);
     assert_eq!(property(id, "sidegate.shadow").unwrap(), "deny by prod/trial#0");
     ask(SLEEP);
-    let infos = |host: &mut envoy::Host| host.logs.iter().filter(|(level, _)| *level == 2).count();
+    let infos = |host: &mut envoy::Host| {
+        host.logs.iter().filter(|(level, line)| *level == 2 && line.contains("mode Audit")).count()
+    };
     assert_eq!(host(infos), 1, "one line between two ticks");
     assert_eq!(total(&vm, "protocol.http.tier.Namespace.policy.prod%2Fsleep.decision.allow"), 2);
     assert_eq!(metric("sidegate_east_west_shadow_diff"), 2);

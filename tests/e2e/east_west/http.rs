@@ -102,6 +102,15 @@ fn told(mesh: &Mesh) {
     assert_eq!(line["decider"], "implicit(Network)");
     assert_eq!(line["identity"], "spiffe://cluster.local/ns/evil/sa/sleep");
     assert!(line["reason"].as_str().is_some_and(|reason| reason.contains("closed by prod/sleep")), "{line}");
+    let record: Value = serde_json::from_str(line["record"].as_str().unwrap_or_default()).unwrap_or_default();
+    assert_eq!(
+        [&record["decision"], &record["decider"], &record["tier"], &record["level"], &record["identitySource"]],
+        ["DENY", "implicit(Network)", "Namespace", "Network", "certificate"],
+        "{line}"
+    );
+    // So one can tell by which configuration: the plugin says it when one comes into force.
+    let revision = record["policyRevision"].as_str().unwrap_or_default();
+    mesh.logs("calls", "info", &format!("configuration {revision} is in force"));
 
     assert_eq!(mesh.ask(&Ask::new("calls", "sleep", "/told/sleep")).status, 200);
     let line = mesh.logged("/told/sleep");

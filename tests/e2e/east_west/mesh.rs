@@ -196,7 +196,8 @@ fn request(ask: &Ask<'_>) -> Vec<u8> {
 }
 
 fn pairs(authority: &Authority) -> Result<BTreeMap<&'static str, Pair>, String> {
-    let spelled = format!("spiffe://cluster.local/ns/evil/sa/x,By={API};URI={SLEEP}");
+    let [spelled, spelled_gateway] =
+        [API, GATEWAY].map(|by| format!("spiffe://cluster.local/ns/evil/sa/x,By={by};URI={SLEEP}"));
     let mut pairs = BTreeMap::new();
     for (name, uris) in [
         ("api", &[API][..]),
@@ -208,6 +209,7 @@ fn pairs(authority: &Authority) -> Result<BTreeMap<&'static str, Pair>, String> 
         ("two-reversed", &[EVIL, SLEEP]),
         ("web", &["https://cluster.local/ns/foo/sa/sleep"]),
         ("spelled", &[spelled.as_str()]),
+        ("spelled-gateway", &[spelled_gateway.as_str()]),
     ] {
         pairs.insert(name, authority.issue(uris)?);
     }
@@ -239,9 +241,7 @@ fn sidecar(
         clusters.push(cluster(format!("{who}-loud"), "loud", false)?);
         let route = |matching: Value, cluster: String| json!({ "match": matching, "route": { "cluster": cluster } });
         let mut listener = Listener::new(&format!("as-{who}"), &paths.wasm, "");
-        listener.decider = Some(json!({ "name": "nothing", "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config",
-        } }));
+        listener.decider = Some(nothing());
         listener.routes = vec![
             route(json!({ "prefix": "/h2" }), format!("{who}-h2")),
             route(json!({ "prefix": "/", "grpc": {} }), format!("{who}-h2")),
@@ -258,9 +258,41 @@ fn sidecar(
             listeners.push(listener);
         }
     }
+    let (edge_clusters, edge) = edge(paths, &address, pairs, authority)?;
+    clusters.extend(edge_clusters);
+    listeners.push(edge);
     // This Envoy has a node without metadata, so it is not known which workload it is.
     listeners.push(Listener::new("whose", &paths.wasm, &config(&[allow("a", json!([{}]))], json!({}))));
     Ok((clusters, listeners))
+}
+
+/// A gateway that replaces what clients send of `X-Forwarded-Client-Cert`.
+fn edge(
+    paths: &Paths,
+    address: &dyn Fn(&str) -> Result<SocketAddr, String>,
+    pairs: &BTreeMap<&'static str, Pair>,
+    authority: &Authority,
+) -> Result<(Vec<Cluster>, Listener), String> {
+    let mut listener = listener("edge", paths, "", mtls::server(&pairs["gateway"], authority, Clients::Required));
+    listener.decider = Some(nothing());
+    listener.surroundings.forward_client_cert = Some("SANITIZE_SET".to_owned());
+    let mut clusters = Vec::new();
+    for server in ["forwarded", "sanitized"] {
+        let members =
+            BTreeMap::from([("transport_socket".to_owned(), mtls::client(&pairs["gateway"], authority, API))]);
+        let name = format!("edge-{server}");
+        clusters.push(Cluster { members, ..Cluster::new(&name, address(server)?) });
+        let prefix = format!("/edge/{server}");
+        listener.routes.push(json!({ "match": { "prefix": prefix }, "route": { "cluster": name } }));
+    }
+    Ok((clusters, listener))
+}
+
+/// A filter that does nothing.
+fn nothing() -> Value {
+    json!({ "name": "nothing", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config",
+    } })
 }
 
 fn envoy(paths: &Paths, clusters: &[Cluster], listeners: &[Listener], metadata: Value) -> Result<Envoy, String> {

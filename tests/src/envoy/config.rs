@@ -367,6 +367,7 @@ fn access_log(folder: &Path, metadata: &[String]) -> Value {
             "decider": state("decider"),
             "identity": state("peer"),
             "shadow": state("shadow"),
+            "record": state("record"),
             "metadata": metadata,
         } },
     } })
