@@ -1,6 +1,7 @@
 //! Requests made up from what policies compare with, so that they often meet.
 
 use serde_json::{Value, json};
+use sidegate_engine::east_west::Chain;
 
 use crate::golden::{Pair, loopback, named_ports};
 
@@ -81,11 +82,13 @@ pub struct Words {
     pub destinations: Vec<String>,
     pub ports: Vec<u16>,
     pub server_names: Vec<String>,
+    chain: Option<Chain>,
 }
 
 impl Words {
     pub fn of(pair: &Pair) -> Self {
-        let mut words = Self { ports: pair.policies.iter().flat_map(named_ports).collect(), ..Self::default() };
+        let ports = pair.policies.iter().flat_map(named_ports).collect();
+        let mut words = Self { ports, chain: Some(pair.chain), ..Self::default() };
         words.ports.push(PORT);
         words.ports.sort_unstable();
         words.ports.dedup();
@@ -205,7 +208,7 @@ impl Words {
         }
         let to = dice.pick(&self.destinations).filter(|_| dice.below(4) > 0);
         let port = if to.is_some() { PORT } else { dice.pick(&self.ports).unwrap_or(PORT) };
-        Call {
+        let call = Call {
             who,
             method: dice.of(&self.methods, &["GET", "POST", "get"]),
             path: dice.of(&self.paths, &["/", "/other", "/a%2fb", "/x;y=1", "/a/../b"]),
@@ -218,7 +221,13 @@ impl Words {
             to: to.unwrap_or_else(|| "127.0.0.1".to_owned()),
             port,
             server_name: dice.pick(&self.server_names).filter(|_| dice.below(5) > 0),
+        };
+        if self.chain != Some(Chain::Tcp) {
+            return call;
         }
+        // There is one address, and nothing of HTTP.
+        let from = if dice.below(2) == 0 { call.client.clone() } else { None };
+        Call { from: from.unwrap_or(call.from), client: None, headers: Vec::new(), token: None, metadata: None, ..call }
     }
 }
 

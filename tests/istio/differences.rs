@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use sidegate_engine::east_west::SpiffeId;
+use sidegate_engine::east_west::{Chain, SpiffeId};
 
 use crate::calls::{Call, Who};
 use crate::golden::Pair;
@@ -40,6 +40,8 @@ fn is_about(name: &str, pair: &Pair, call: &Call) -> bool {
     let looks_at = |words: &[&str]| words.iter().any(|word| policies.contains(word));
     let uris: &[String] = if let Who::Uris(uris) = &call.who { uris } else { &[] };
     match name {
+        "metadata-of-connections" => pair.chain == Chain::Tcp && looks_at(&["experimental.envoy.filters"]),
+        "custom-of-connections" => pair.chain == Chain::Tcp && pair.filters.is_empty() && looks_at(&["custom"]),
         "several-names" => uris.len() > 1,
         "no-spiffe-id" => uris.iter().any(|uri| SpiffeId::parse(uri).is_err()),
         "no-name" => {

@@ -8,34 +8,47 @@ use std::path::Path;
 
 use serde::Deserialize as _;
 use serde_json::{Value, json};
+use sidegate_engine::east_west::Chain;
+
+use crate::connections;
 
 /// Policies, and the filters that Istio makes of them.
 #[derive(Debug, Clone)]
 pub struct Pair {
     pub name: String,
     /// The file that it is of.
-    pub file: &'static str,
+    pub file: String,
     /// Istio's documents.
     pub policies: Vec<Value>,
     /// Envoy's filters.
     pub filters: Vec<Value>,
     /// Trust domain, and aliases.
     pub domains: &'static [&'static str],
+    /// What it decides about.
+    pub chain: Chain,
 }
 
 /// A golden test: input, outputs, trust domains.
 type Golden = (&'static str, &'static [&'static str], &'static [&'static str]);
 
-const LOCAL: &[&str] = &["cluster.local"];
+pub const LOCAL: &[&str] = &["cluster.local"];
 
-/// As Istio's `builder_test.go` pairs them; without providers.
-const GOLDEN: [Golden; 18] = [
+/// As Istio's `builder_test.go` pairs them; of `CUSTOM` what chooses whom the provider is asked about.
+const GOLDEN: [Golden; 22] = [
     ("allow-empty-rule", &["allow-empty-rule-out"], LOCAL),
     ("allow-full-rule", &["allow-full-rule-out"], LOCAL),
     ("allow-nil-rule", &["allow-nil-rule-out"], LOCAL),
     ("allow-path", &["allow-path-out"], LOCAL),
     ("allow-host-before-111", &["allow-host-before-111-out"], LOCAL),
     ("audit-full-rule", &["audit-full-rule-out"], LOCAL),
+    ("custom-simple-http", &["custom-grpc-provider-out1"], LOCAL),
+    ("custom-simple-http", &["custom-http-provider-out1"], LOCAL),
+    ("custom-simple-http", &["custom-bad-out"], LOCAL),
+    (
+        "custom-bad-multiple-providers",
+        &["custom-bad-multiple-providers-out1", "custom-bad-multiple-providers-out2"],
+        LOCAL,
+    ),
     ("deny-and-allow", &["deny-and-allow-out1", "deny-and-allow-out2"], LOCAL),
     ("deny-empty-rule", &["deny-empty-rule-out"], LOCAL),
     ("dry-run-allow-and-deny", &["dry-run-allow-and-deny-out1", "dry-run-allow-and-deny-out2"], LOCAL),
@@ -54,7 +67,7 @@ const GOLDEN: [Golden; 18] = [
     ("trust-domains", &["trust-domains-out"], LOCAL),
 ];
 
-/// All of HTTP.
+/// All of them, and parts of some.
 ///
 /// # Errors
 /// A file is not as it is known.
@@ -66,14 +79,37 @@ pub fn pairs(folder: &Path) -> Result<Vec<Pair>, String> {
         for output in outputs {
             filters.extend(documents(&folder.join(format!("http/{output}.yaml")))?);
         }
-        pairs.push(Pair { name: name.to_owned(), file: name, policies, filters, domains });
+        if name.starts_with("custom") {
+            filters.iter_mut().for_each(enforce);
+        }
+        pairs.push(Pair {
+            name: name.to_owned(),
+            file: name.to_owned(),
+            policies,
+            filters,
+            domains,
+            chain: Chain::Http,
+        });
     }
     let slices: Vec<Pair> = pairs.iter().filter(|pair| pair.name == "allow-full-rule").flat_map(slices).collect();
     if slices.len() < 100 {
         return Err(format!("the whole rule falls into {} parts alone", slices.len()));
     }
-    pairs.extend(slices);
+    let of_connections: Vec<Pair> = slices.iter().filter_map(connections::of_connections).collect();
+    if of_connections.len() < 100 {
+        return Err(format!("{} parts alone are about connections", of_connections.len()));
+    }
+    pairs.extend(slices.into_iter().chain(connections::pairs(folder)?).chain(of_connections));
     Ok(pairs)
+}
+
+/// Of `CUSTOM`, Envoy finds by shadow rules whom the provider is asked about. In the place of a provider that denies they hold.
+pub fn enforce(filter: &mut Value) {
+    if let Some(typed) = filter.get_mut("typedConfig").and_then(Value::as_object_mut)
+        && let Some(rules) = typed.remove("shadowRules")
+    {
+        typed.insert("rules".to_owned(), rules);
+    }
 }
 
 /// The documents of a file, with names that can be had.
@@ -230,7 +266,7 @@ fn slice(field: &Field, kind: &str, index: usize, value: &Value, action: &str) -
     };
     Some(Pair {
         name: format!("allow-full-rule: {action} {}{name} {}", if *negated { "not " } else { "" }, value.as_str()?),
-        file: "allow-full-rule, a value each",
+        file: "allow-full-rule, a value each".to_owned(),
         policies: vec![json!({
             "apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
             "metadata": { "name": "slice", "namespace": "foo" }, "spec": { "action": action, "rules": [rule] },
@@ -239,6 +275,7 @@ fn slice(field: &Field, kind: &str, index: usize, value: &Value, action: &str) -
             "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC", "rules": rbac,
         } })],
         domains: LOCAL,
+        chain: Chain::Http,
     })
 }
 

@@ -2,15 +2,18 @@
 //!
 //! Each pair of policies and of what Istio makes of them stands in one real Envoy: Istio's filters behind one listener, Sidegate with
 //! the policies behind two others, strict and as compatible as it can be. The same requests go to each, made up from what the
-//! policies compare with. Where decisions differ, a row of `differences.yaml` says why. The counts are written into `docs/istio.md`.
+//! policies compare with, or the same connections. Where decisions differ, a row of `differences.yaml` says why. The counts are written into `docs/istio.md`.
 
 mod calls;
+mod connections;
 mod differences;
 mod golden;
 mod report;
 mod stage;
+mod trial;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -52,8 +55,10 @@ fn run(folder: &Path, paths: &Paths) -> Result<(), String> {
     let read = read_all(folder)?;
     println!("{} inputs are read, {} notes", read.len(), read.iter().map(|(_, notes)| notes).sum::<usize>());
     let known = differences::known()?;
+    let only: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let pairs: Vec<(Pair, Words)> = golden::pairs(folder)?
         .into_iter()
+        .filter(|pair| only.is_empty() || only.iter().any(|part| pair.name.contains(part)))
         .map(|pair| (Words::of(&pair), pair))
         .map(|(words, pair)| (pair, words))
         .collect();
@@ -72,24 +77,33 @@ fn run(folder: &Path, paths: &Paths) -> Result<(), String> {
     println!("{} pairs, {} callers", pairs.len(), who.len());
     let stage = Arc::new(Stage::start(paths, &pairs, who.into_iter())?);
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
-    let mut rows: BTreeMap<&'static str, Row> = BTreeMap::new();
+    let mut rows: BTreeMap<String, Row> = BTreeMap::new();
     let mut wrong = Vec::new();
     for (number, (pair, _)) in pairs.iter().enumerate() {
-        let answers = runtime.block_on(ask(&stage, number, &calls[number]))?;
-        let row = rows.entry(pair.file).or_default();
+        let answers = runtime.block_on(ask(&stage, number, &calls[number], pair.chain))?;
+        let row = rows.entry(pair.file.clone()).or_default();
         row.pairs += 1;
-        for (call, answer) in calls[number].iter().zip(answers) {
-            judge(&known, (pair, call), answer, row, &mut wrong);
+        for (call, answer) in calls[number].iter().zip(&answers) {
+            judge(&known, (pair, call), answer.map(|(status, _)| status), row, &mut wrong);
+        }
+        if trial::is_one(pair) {
+            let row = rows.entry(format!("{}, tried out", pair.file)).or_default();
+            row.pairs += 1;
+            for (call, answer) in calls[number].iter().zip(tried(&stage, number, pair, &answers)?) {
+                judge(&known, (pair, call), answer, row, &mut wrong);
+            }
         }
         if number % 50 == 0 {
             println!("{number} pairs are asked, {} answers are wrong", wrong.len());
         }
     }
-    report::write(&rows, &known, &read)?;
+    if only.is_empty() {
+        report::write(&rows, &known, &read)?;
+    }
     for (name, Difference { reason, .. }) in &known {
         let count: usize = rows.values().map(|row| row.differs(name)).sum();
         println!("{count} differ: {reason}");
-        if count == 0 {
+        if count == 0 && only.is_empty() {
             wrong.push(format!("differences.yaml: nothing differs by `{name}` any more"));
         }
     }
@@ -128,21 +142,43 @@ fn read_all(folder: &Path) -> Result<Vec<(String, usize)>, String> {
     if read.len() < 27 { Err(format!("there are {} inputs alone", read.len())) } else { Ok(read) }
 }
 
-type Answer = [u16; SIDES.len()];
+/// Statuses, and where they were asked from.
+type Answers = [(u16, SocketAddr); SIDES.len()];
 
-async fn ask(stage: &Arc<Stage>, pair: usize, calls: &[Call]) -> Result<Vec<Answer>, String> {
-    let mut answers = vec![[0; SIDES.len()]; calls.len()];
+/// What would come of policies that are tried out.
+fn tried(stage: &Stage, number: usize, pair: &Pair, answers: &[Answers]) -> Result<Vec<[u16; SIDES.len()]>, String> {
+    let keys: Vec<[_; SIDES.len()]> = answers
+        .iter()
+        .map(|answers| std::array::from_fn(|at| (stage::name(number, SIDES[at]), answers[at].1)))
+        .collect();
+    let lines = trial::read(&stage.envoy.folder(), |lines| keys.iter().flatten().all(|key| lines.contains_key(key)))?;
+    let of = |(answers, keys): (&Answers, &[(String, SocketAddr); SIDES.len()])| {
+        std::array::from_fn(|at| match answers[at].0 {
+            status @ (200 | 403) if trial::would_allow(pair, SIDES[at], &lines[&keys[at]], status == 200) => 200,
+            200 | 403 => 403,
+            // Envoy has answered before anybody was asked.
+            other => other,
+        })
+    };
+    Ok(answers.iter().zip(&keys).map(of).collect())
+}
+
+async fn ask(stage: &Arc<Stage>, pair: usize, calls: &[Call], chain: Chain) -> Result<Vec<Answers>, String> {
+    let nobody = (0, SocketAddr::from(([0, 0, 0, 0], 0)));
+    let mut answers = vec![[nobody; SIDES.len()]; calls.len()];
     let mut waiting = calls.iter().cloned().enumerate();
-    let mut running: JoinSet<Result<(usize, Answer), String>> = JoinSet::new();
+    let mut running: JoinSet<Result<(usize, Answers), String>> = JoinSet::new();
     loop {
         while running.len() < TOGETHER {
             let Some((number, call)) = waiting.next() else { break };
             let stage = Arc::clone(stage);
             running.spawn(async move {
-                let mut answer = Answer::default();
+                let mut answer = [nobody; SIDES.len()];
                 for (place, side) in answer.iter_mut().zip(SIDES) {
-                    *place =
-                        stage.ask(pair, side, &call).await.map_err(|error| format!("{side:?} {call:?}: {error}"))?;
+                    *place = stage
+                        .ask(pair, side, &call, chain)
+                        .await
+                        .map_err(|error| format!("{side:?} {call:?}: {error}"))?;
                 }
                 Ok((number, answer))
             });
@@ -156,7 +192,7 @@ async fn ask(stage: &Arc<Stage>, pair: usize, calls: &[Call]) -> Result<Vec<Answ
 fn judge(
     known: &BTreeMap<String, Difference>,
     (pair, call): (&Pair, &Call),
-    [istio, strict, compat]: Answer,
+    [istio, strict, compat]: [u16; SIDES.len()],
     row: &mut Row,
     wrong: &mut Vec<String>,
 ) {

@@ -35,7 +35,7 @@ impl Row {
 
 /// Writes the tables into the page.
 pub fn write(
-    rows: &BTreeMap<&'static str, Row>,
+    rows: &BTreeMap<String, Row>,
     known: &BTreeMap<String, Difference>,
     read: &[(String, usize)],
 ) -> Result<(), String> {
@@ -48,13 +48,9 @@ pub fn write(
     fs::write(&page, format!("{head}{BEGIN}\n{}\n{END}{tail}", tables(rows, known, read))).map_err(why)
 }
 
-fn tables(
-    rows: &BTreeMap<&'static str, Row>,
-    known: &BTreeMap<String, Difference>,
-    read: &[(String, usize)],
-) -> String {
+fn tables(rows: &BTreeMap<String, Row>, known: &BTreeMap<String, Difference>, read: &[(String, usize)]) -> String {
     let mut text = format!("All {} inputs are read.\n\n", read.len());
-    text += "| golden file | pairs | requests | Istio lets in | the same, strict | the same, compat |\n";
+    text += "| golden file | pairs | requests, connections | Istio lets in | the same, strict | the same, compat |\n";
     text += "| --- | --- | --- | --- | --- | --- |\n";
     let mut all = Row::default();
     let line = |text: &mut String, name: &str, row: &Row| {

@@ -2,17 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use prost::Message as _;
 use rcgen::string::Ia5String;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
 use serde_json::{Map, Value, json};
+use sidegate_engine::east_west::Chain;
 use sidegate_tests::client::{self, Request};
 use sidegate_tests::envoy::admin::ListenerState;
 use sidegate_tests::envoy::config::Listener;
 use sidegate_tests::envoy::{Envoy, Paths};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::Resumption;
@@ -22,6 +26,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::calls::{Call, PORT, Who, Words};
 use crate::golden::{self, Pair};
+use crate::trial;
 
 /// Who decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,8 +39,7 @@ pub enum Side {
 pub const SIDES: [Side; 3] = [Side::Istio, Side::Strict, Side::Compat];
 
 pub struct Stage {
-    #[expect(dead_code, reason = "it ends when this does")]
-    envoy: Envoy,
+    pub envoy: Envoy,
     /// By pair and side: the ports of the files, and those that they are.
     ports: BTreeMap<(usize, Side), BTreeMap<u16, u16>>,
     clients: BTreeMap<Who, Arc<ClientConfig>>,
@@ -54,17 +58,23 @@ impl Stage {
         let server = issue(&issuer, &Who::Host, &names)?;
         let mut ports = BTreeMap::new();
         let mut next = 20_000_u16;
-        let mut listeners = Vec::new();
+        let (mut listeners, mut tried) = (Vec::new(), Vec::new());
         for (number, (pair, words)) in pairs.iter().enumerate() {
             for side in SIDES {
                 let own: BTreeMap<u16, u16> = words.ports.iter().map(|port| (*port, free(&mut next))).collect();
                 listeners.push(listener(&name(number, side), pair, words, side, &own, paths, (&server, &authority))?);
+                tried.push(trial::is_one(pair));
                 ports.insert((number, side), own);
             }
         }
         let clients = who.map(|who| Ok((who.clone(), Arc::new(client_config(&issuer, &authority, &who)?))));
         let clients = clients.collect::<Result<_, String>>()?;
         let envoy = Envoy::start(&paths.envoy, 1, |folder| {
+            for (listener, tried) in listeners.iter_mut().zip(tried) {
+                if tried {
+                    log(listener, folder);
+                }
+            }
             std::fs::write(folder.join("lds.json"), json!({ "resources": listeners }).to_string())
                 .map_err(|error| error.to_string())?;
             Ok(json!({
@@ -85,20 +95,28 @@ impl Stage {
         Ok(Self { envoy, ports, clients })
     }
 
-    /// The status of the answer.
-    pub async fn ask(&self, pair: usize, side: Side, call: &Call) -> Result<u16, String> {
+    /// The status of the answer, of a connection as if it were HTTP; and the address that was called from.
+    pub async fn ask(&self, pair: usize, side: Side, call: &Call, chain: Chain) -> Result<(u16, SocketAddr), String> {
         let port = self.ports[&(pair, side)].get(&call.port).ok_or("no such port")?;
         let to: Ipv4Addr = call.to.parse().map_err(text)?;
         let from: Ipv4Addr = call.from.parse().map_err(text)?;
         let socket = TcpSocket::new_v4().map_err(text)?;
         socket.bind(SocketAddr::V4(SocketAddrV4::new(from, 0))).map_err(text)?;
         let stream = socket.connect(SocketAddr::V4(SocketAddrV4::new(to, *port))).await.map_err(text)?;
+        let from = stream.local_addr().map_err(text)?;
         let name = match &call.server_name {
             Some(name) => ServerName::try_from(name.clone()).map_err(text)?,
             None => ServerName::try_from("127.0.0.1").map_err(text)?,
         };
         let connector = TlsConnector::from(Arc::clone(&self.clients[&call.who]));
         let mut stream = connector.connect(name, stream).await.map_err(text)?;
+        if chain == Chain::Tcp {
+            let mut heard = [0; 5];
+            drop(stream.write_all(b"hello").await);
+            let read = tokio::time::timeout(Duration::from_secs(20), stream.read_exact(&mut heard)).await;
+            let read = read.map_err(|_| "neither an answer nor an end".to_owned())?;
+            return Ok((if read.is_ok() && &heard == b"hello" { 200 } else { 403 }, from));
+        }
         let mut request = Request::new(&call.method, &call.path, &call.host);
         for (name, value) in &call.headers {
             request = request.header(name, value);
@@ -111,11 +129,12 @@ impl Stage {
         if let Some(client) = &call.client {
             request = request.header("x-forwarded-for", client);
         }
-        Ok(client::exchange(&mut stream, &request.body(None)).await?.status)
+        Ok((client::exchange(&mut stream, &request.body(None)).await?.status, from))
     }
 }
 
-fn name(number: usize, side: Side) -> String {
+/// The name of a listener.
+pub fn name(number: usize, side: Side) -> String {
     format!("pair-{number}-{side:?}")
 }
 
@@ -158,25 +177,20 @@ fn listener(
     } else {
         let mut policies = pair.policies.clone();
         policies.iter_mut().for_each(|policy| golden::replace(policy, &mut |number| port(number)));
-        deciders =
-            vec![Listener::new(name, &paths.wasm, &configuration(pair, &policies, side).to_string()).wasm_filter()];
+        let ours = Listener::new(name, &paths.wasm, &configuration(pair, &policies, side).to_string());
+        deciders = vec![if pair.chain == Chain::Tcp { ours.network_filter() } else { ours.wasm_filter() }];
     }
-    let filters: Vec<Value> = before().into_iter().chain(deciders).chain([router()]).collect();
+    let filters = match pair.chain {
+        Chain::Http => vec![manager(before().into_iter().chain(deciders).chain([router()]).collect())],
+        Chain::Tcp => deciders.into_iter().chain([echo()]).collect(),
+    };
     Ok(json!({
         "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
         "name": name,
         "address": socket(Ipv4Addr::LOCALHOST, default),
         "additional_addresses": addresses.into_iter().map(|it| json!({ "address": it })).collect::<Vec<_>>(),
         "filter_chains": [{
-            "filters": [{ "name": "http", "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-                "stat_prefix": "ingress",
-                "normalize_path": true,
-                "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [
-                    { "match": { "prefix": "/" }, "direct_response": { "status": 200 } },
-                ] }] },
-                "http_filters": filters,
-            } }],
+            "filters": filters,
             "transport_socket": { "name": "tls", "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
                 "common_tls_context": {
@@ -189,6 +203,32 @@ fn listener(
             } },
         }],
     }))
+}
+
+fn manager(filters: Vec<Value>) -> Value {
+    json!({ "name": "http", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "ingress",
+        "normalize_path": true,
+        "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [
+            { "match": { "prefix": "/" }, "direct_response": { "status": 200 } },
+        ] }] },
+        "http_filters": filters,
+    } })
+}
+
+/// Gives back what it gets.
+fn echo() -> Value {
+    json!({ "name": "echo", "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo" } })
+}
+
+/// Has a listener log what comes of policies that are tried out.
+fn log(listener: &mut Value, folder: &Path) {
+    let log = trial::access_log(folder, listener["name"].as_str().unwrap_or_default());
+    match listener.pointer_mut("/filter_chains/0/filters/0") {
+        Some(filter) if filter["name"] == "http" => filter["typed_config"]["access_log"] = json!([log]),
+        _ => listener["access_log"] = json!([log]),
+    }
 }
 
 fn configuration(pair: &Pair, policies: &[Value], side: Side) -> Value {
