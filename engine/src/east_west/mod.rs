@@ -29,6 +29,7 @@ mod rule;
 mod ruling;
 pub mod spiffe;
 mod tcp;
+mod who;
 mod workload;
 mod xfcc;
 
