@@ -12,6 +12,9 @@ const FROM_A_SERVER: &str = "x-envoy-upstream-service-time";
 /// How Envoy's words end if a circuit breaker is open. Mostly it says so when the call is made: see [`crate::dispatch`].
 const OVERFLOW: &str = "reset reason: overflow";
 
+/// Envoy's words in gRPC if the time is over; in HTTP it is the status that says so.
+const TIME_IS_OVER: &str = "upstream request timeout";
+
 /// Most of Envoy's words that are repeated.
 const MAX_WORDS: usize = 200;
 
@@ -40,10 +43,10 @@ pub fn read(announced: Announced, max_bytes: usize, is_late: bool) -> Result<Htt
         });
     }
     let headers = header_map(host::call_response_headers())?;
-    let status = headers.text(":status").and_then(|status| status.parse().ok()).unwrap_or_default();
     if !headers.has(FROM_A_SERVER) {
-        return Err(in_a_servers_stead(status));
+        return Err(in_a_servers_stead(&headers));
     }
+    let status = status(&headers);
     if announced.body > max_bytes {
         return Err(CallError::TooLong);
     }
@@ -65,14 +68,29 @@ pub fn in_words(error: CallError) -> String {
     }
 }
 
-fn in_a_servers_stead(status: u16) -> CallError {
-    if status == 504 {
+fn in_a_servers_stead(headers: &Headers) -> CallError {
+    // Who asks in gRPC is told by headers, with status 200.
+    let (status, words) = match headers.text("grpc-status") {
+        Some(code) => {
+            let words = headers.text("grpc-message").unwrap_or_default().into_owned();
+            (format!("gRPC status {code}"), words.into_bytes())
+        }
+        None => match status(headers) {
+            504 => return CallError::Timeout,
+            status => (status.to_string(), body(MAX_WORDS).unwrap_or_default()),
+        },
+    };
+    let words = String::from_utf8_lossy(&words);
+    let words: String = words.chars().filter(|c| !c.is_control()).take(MAX_WORDS).collect();
+    if words == TIME_IS_OVER {
         return CallError::Timeout;
     }
-    let words = body(MAX_WORDS).unwrap_or_default();
-    let words: String = String::from_utf8_lossy(&words).chars().filter(|c| !c.is_control()).collect();
     let why = format!("no server answered: {status} of Envoy itself ({words})");
     if words.ends_with(OVERFLOW) { CallError::Overrun(why) } else { CallError::Failed(why) }
+}
+
+fn status(headers: &Headers) -> u16 {
+    headers.text(":status").and_then(|status| status.parse().ok()).unwrap_or_default()
 }
 
 fn body(limit: usize) -> Result<Vec<u8>, CallError> {

@@ -23,6 +23,10 @@ pub const MAX_WAITING: usize = 1_000;
 /// Calls that may be under way at once in one VM; nobody may wait for them any more.
 pub const MAX_UNDER_WAY: usize = 2_000;
 
+/// Envoy's timers go by a clock that it reads once in each round, and a round with much to do takes a while: a call that ends
+/// with the last of so many parts of its time may have ended since the time is over.
+const PARTS: u32 = 10;
+
 /// Who waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AskerId {
@@ -79,7 +83,8 @@ struct UnderWay {
     purpose: Purpose,
     /// A longer body is not read.
     max_bytes: usize,
-    deadline: Timestamp,
+    /// When its time is nearly over.
+    late: Timestamp,
 }
 
 enum Purpose {
@@ -292,8 +297,8 @@ impl Plugin {
         }
         let token = dispatch::send(&request, timeout)?;
         let purpose = Purpose::Question { share: request.share, waiting: BTreeSet::new() };
-        let deadline = now.after(timeout);
-        self.calls.insert(token, UnderWay { purpose, max_bytes: request.max_response_bytes, deadline });
+        let late = nearly_over(timeout, now);
+        self.calls.insert(token, UnderWay { purpose, max_bytes: request.max_response_bytes, late });
         Ok(token)
     }
 
@@ -311,24 +316,25 @@ impl Plugin {
     ) -> Result<(), String> {
         let token = dispatch::send(request, timeout).map_err(answer::in_words)?;
         let purpose = Purpose::Fetch { id, loaded: Rc::clone(loaded) };
-        let deadline = now.after(timeout);
-        self.calls.insert(token, UnderWay { purpose, max_bytes: request.max_response_bytes, deadline });
+        let late = nearly_over(timeout, now);
+        self.calls.insert(token, UnderWay { purpose, max_bytes: request.max_response_bytes, late });
         Ok(())
     }
 
     /// Takes the answer to a call.
     pub fn answered(&self, token: u32, announced: Announced) {
-        let Some(UnderWay { purpose, max_bytes, deadline }) = self.calls.remove(token) else { return };
+        let Some(UnderWay { purpose, max_bytes, late }) = self.calls.remove(token) else { return };
         let Ok(now) = host::now() else { return };
+        let is_late = now >= late;
         match purpose {
             Purpose::Fetch { id, loaded } => {
-                let outcome = answer::read(announced, max_bytes, now >= deadline).map_err(answer::in_words);
+                let outcome = answer::read(announced, max_bytes, is_late).map_err(answer::in_words);
                 self.fetched(&loaded, id, outcome, now);
                 self.schedule(now);
             }
             Purpose::Question { waiting, .. } if waiting.is_empty() => {}
             Purpose::Question { waiting, .. } => {
-                let reply = answer::read(announced, max_bytes, now >= deadline).map(Reply::Http);
+                let reply = answer::read(announced, max_bytes, is_late).map(Reply::Http);
                 self.wake(waiting, &reply);
             }
         }
@@ -375,4 +381,8 @@ impl Plugin {
         };
         host::set_effective_context(context).is_ok()
     }
+}
+
+fn nearly_over(timeout: Duration, now: Timestamp) -> Timestamp {
+    now.after(timeout.saturating_sub(timeout.checked_div(PARTS).unwrap_or_default()))
 }

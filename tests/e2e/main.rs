@@ -65,6 +65,7 @@ fn main() {
             Ok(())
         })
     }));
+    trials.extend(faults::table::trials(&paths));
     let conclusion = libtest_mimic::run(&arguments, trials);
     let told = world.told_secrets();
     // `exit` runs no destructors; Envoy ends here.

@@ -5,6 +5,7 @@ pub mod corpus;
 pub mod demo;
 pub mod envoy;
 pub mod example;
+pub mod faults;
 pub mod fixtures;
 pub mod mtls;
 pub mod schemas;

@@ -71,6 +71,9 @@ pub struct ServiceReply {
     /// The body is announced longer than it is; then the connection ends.
     #[serde(default)]
     pub truncated: bool,
+    /// The body is announced longer than it is; then nothing more comes, and the connection stays.
+    #[serde(default)]
+    pub stalls: bool,
 }
 
 /// What a gRPC service answers.

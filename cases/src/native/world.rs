@@ -10,6 +10,9 @@ use crate::calls::Call;
 use crate::case::{Received, Wire};
 use crate::prepare::Prepared;
 
+/// Longer than any call may take.
+const FOR_EVER: Duration = Duration::from_secs(3600);
+
 /// A policy, and the services that it may ask.
 pub struct World<'a> {
     /// The case.
@@ -62,7 +65,7 @@ impl World<'_> {
             let [headers, trailers] = [headers, trailers].map(Headers::from_pairs);
             Ok(HttpReply { status, headers, body, trailers })
         };
-        (answer, Duration::from_millis(reply.delay))
+        (answer, if reply.stalls { FOR_EVER } else { Duration::from_millis(reply.delay) })
     }
 
     /// The call that a service sees, if somebody listens and it is for no document that is fetched in its own time.

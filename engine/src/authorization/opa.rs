@@ -137,11 +137,11 @@ impl External {
     /// The policy as it was fetched last; the root has seen that it compiles.
     fn policy(&self, cx: &Cx) -> Result<Rc<Policy>, StepError> {
         let unavailable = |why: String| StepError::unavailable("the policy is not there").because(why);
-        let text = cx
-            .policy
-            .remote_documents()
-            .rego(self.document)
-            .ok_or_else(|| unavailable("it was not fetched yet".to_owned()))?;
+        let documents = cx.policy.remote_documents();
+        let text = documents.rego(self.document).ok_or_else(|| {
+            let failure = documents.status(self.document).and_then(|status| status.failure);
+            unavailable(failure.unwrap_or_else(|| "the first fetch is not done".to_owned()))
+        })?;
         let mut compiled = self.compiled.borrow_mut();
         if let Some((known, policy)) = compiled.as_ref()
             && Rc::ptr_eq(known, &text)

@@ -20,6 +20,9 @@ use crate::secret::Secret;
 use crate::session::Cx;
 use crate::url::{self, Url};
 
+/// What the server of resources is, in logs.
+const REGISTRATION: &str = "UMA resource registration";
+
 /// Most resources of one path.
 const MAX_RESOURCES: usize = 32;
 
@@ -60,15 +63,19 @@ impl Uma {
             let token = &token;
             async move { (index, self.resource(resource_registration_endpoint, id, token, cx).await) }
         });
-        // What cannot be had of one resource is no reason to do without the others.
-        let _: ControlFlow<()> = exec::each(asking, |(index, resource)| {
-            if let Ok(resource) = resource {
-                found.insert(index, resource);
+        // A server that fails leaves a list of which nobody knows what is missing, so there is none.
+        let failed = exec::each(asking, |(index, resource)| match resource {
+            Ok(resource) => {
+                found.extend(resource.map(|resource| (index, resource)));
+                ControlFlow::Continue(())
             }
-            ControlFlow::Continue(())
+            Err(error) => ControlFlow::Break(error),
         })
         .await;
-        Ok(Rc::new(Value::Array(found.into_values().collect())))
+        match failed {
+            ControlFlow::Break(error) => Err(error),
+            ControlFlow::Continue(()) => Ok(Rc::new(Value::Array(found.into_values().collect()))),
+        }
     }
 
     fn configuration(&self, cx: &Cx) -> Result<Rc<Configuration>, StepError> {
@@ -89,8 +96,8 @@ impl Uma {
         let path = cx.request.headers.text(":path").unwrap_or_default();
         let mut url = resources.clone();
         url.add_to_query(&format!("uri={}", url::component(&path)));
-        let endpoint = self.server("UMA resource registration", url, cx);
-        let reply = self.read(&endpoint, token, cx).await?;
+        let endpoint = self.server(REGISTRATION, url, cx);
+        let reply = self.good(&endpoint, self.ask(&endpoint, token, cx).await?, token, cx)?;
         let ids: Vec<String> =
             serde_json::from_slice(&reply.body).map_err(|_| endpoint.unfit("the answer is no list of resource ids"))?;
         if ids.len() > MAX_RESOURCES {
@@ -99,29 +106,35 @@ impl Uma {
         Ok(ids)
     }
 
-    async fn resource(&self, resources: &Url, id: &str, token: &Secret, cx: &Cx) -> Result<Value, StepError> {
+    /// A resource; none if it is gone, or has an id that cannot be asked for.
+    async fn resource(&self, resources: &Url, id: &str, token: &Secret, cx: &Cx) -> Result<Option<Value>, StepError> {
         let url = resources.below(&url::component(id));
-        let endpoint = self.server("UMA resource registration", url, cx);
+        let endpoint = self.server(REGISTRATION, url, cx);
         if endpoint.url().climbs() {
-            return Err(endpoint.unfit("a resource has `.` or `..` as its id"));
+            return Ok(None);
         }
-        let reply = self.read(&endpoint, token, cx).await?;
-        serde_json::from_slice(&reply.body).map_err(|_| endpoint.unfit("the answer is no JSON"))
+        let reply = self.ask(&endpoint, token, cx).await?;
+        if matches!(reply.status, 404 | 410) {
+            return Ok(None);
+        }
+        let reply = self.good(&endpoint, reply, token, cx)?;
+        serde_json::from_slice(&reply.body).map(Some).map_err(|_| endpoint.unfit("the answer is no JSON"))
     }
 
-    async fn read(&self, endpoint: &Endpoint, token: &Secret, cx: &Cx) -> Result<HttpReply, StepError> {
+    async fn ask(&self, endpoint: &Endpoint, token: &Secret, cx: &Cx) -> Result<HttpReply, StepError> {
         let mut request = endpoint.request("GET");
         request.set_header("authorization", format!("Bearer {}", token.reveal()));
         request.set_header("accept", "application/json");
-        let reply = endpoint.ask(request, cx).await?;
+        endpoint.ask(request, cx).await
+    }
+
+    fn good(&self, endpoint: &Endpoint, reply: HttpReply, token: &Secret, cx: &Cx) -> Result<HttpReply, StepError> {
+        if reply.status == 401 {
+            self.client.refused(token, cx.now());
+        }
         match reply.status {
             200 => Ok(reply),
-            status => {
-                if status == 401 {
-                    self.client.refused(token, cx.now());
-                }
-                Err(endpoint.unfit(format!("it answers with status {status}")))
-            }
+            status => Err(endpoint.unfit(format!("it answers with status {status}"))),
         }
     }
 }

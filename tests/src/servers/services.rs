@@ -1,6 +1,7 @@
 //! The outside services of all cases, behind one port; told apart by their authority.
 
 use std::collections::{BTreeMap, HashMap};
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,10 +17,19 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::case::{Received, Service, Wire};
+use crate::fixtures;
 
 type Body = BoxBody<Bytes, io::Error>;
+
+/// Longer than anybody waits.
+const FOR_EVER: Duration = Duration::from_secs(60);
 
 /// The services.
 #[derive(Debug, Clone)]
@@ -54,20 +64,40 @@ impl Services {
         let serving = services.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let services = serving.clone();
-                tokio::spawn(async move {
-                    let service = service_fn(move |request| {
-                        // Here requests are in order; their bodies may end in any.
-                        let number = services.arrived.fetch_add(1, Ordering::Relaxed);
-                        services.clone().answer(number, request)
-                    });
-                    drop(
-                        auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await,
-                    );
-                });
+                tokio::spawn(serving.clone().serve(stream));
             }
         });
         Ok(services)
+    }
+
+    /// Has them listen at another address too, by TLS, with a certificate of the fixtures.
+    ///
+    /// # Errors
+    /// There is no such certificate, or no port is to be had.
+    pub async fn listen_tls(&self, certificate: &str) -> io::Result<SocketAddr> {
+        let acceptor = TlsAcceptor::from(Arc::new(server_config(certificate).map_err(io::Error::other)?));
+        let (listener, address) = super::bind().await?;
+        let serving = self.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, services) = (acceptor.clone(), serving.clone());
+                tokio::spawn(async move {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        services.serve(stream).await;
+                    }
+                });
+            }
+        });
+        Ok(address)
+    }
+
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let service = service_fn(move |request| {
+            // Here requests are in order; their bodies may end in any.
+            let number = self.arrived.fetch_add(1, Ordering::Relaxed);
+            self.clone().answer(number, request)
+        });
+        drop(auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await);
     }
 
     /// Adds services, or others in their place, by their authority.
@@ -146,13 +176,33 @@ impl Services {
             reply
         };
         self.while_held(&authority).await;
-        let Some(reply) = reply else { return Ok(response(&Wire { status: 404, ..Wire::default() }, false)) };
+        let Some(reply) = reply else { return Ok(response(&Wire { status: 404, ..Wire::default() }, End::Proper)) };
         tokio::time::sleep(Duration::from_millis(reply.delay)).await;
         if reply.reset {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
-        Ok(response(&reply.wire(), reply.truncated))
+        let end = match (reply.truncated, reply.stalls) {
+            (_, true) => End::Never,
+            (true, false) => End::TooSoon,
+            (false, false) => End::Proper,
+        };
+        Ok(response(&reply.wire(), end))
     }
+}
+
+/// How a body ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Proper,
+    TooSoon,
+    Never,
+}
+
+fn server_config(certificate: &str) -> Result<ServerConfig, Box<dyn Error + Send + Sync>> {
+    let file = |end: &str| fixtures::path(&format!("certs/{certificate}.{end}"));
+    let chain = vec![CertificateDer::from_pem_file(file("pem"))?];
+    let key = PrivateKeyDer::from_pem_file(file("key"))?;
+    Ok(ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?)
 }
 
 async fn received(request: Request<Incoming>) -> Result<(String, Received), io::Error> {
@@ -168,15 +218,15 @@ async fn received(request: Request<Incoming>) -> Result<(String, Received), io::
     Ok((authority.unwrap_or_default(), received))
 }
 
-fn response(Wire { status, headers, body, trailers }: &Wire, truncated: bool) -> Response<Body> {
+fn response(Wire { status, headers, body, trailers }: &Wire, end: End) -> Response<Body> {
     let mut builder = Response::builder().status(*status);
     for (name, value) in headers {
         builder = builder.header(name, value);
     }
     let bytes = Bytes::from(body.clone());
-    let body = if truncated {
+    let body = if end != End::Proper {
         builder = builder.header("content-length", bytes.len() + 100);
-        cut_off(bytes)
+        cut_off(bytes, if end == End::Never { FOR_EVER } else { Duration::from_millis(50) })
     } else if trailers.is_empty() {
         Full::new(bytes).map_err(|never| match never {}).boxed()
     } else {
@@ -188,11 +238,11 @@ fn response(Wire { status, headers, body, trailers }: &Wire, truncated: bool) ->
 }
 
 /// A body that ends with an error, once its bytes had time to go out.
-fn cut_off(bytes: Bytes) -> Body {
+fn cut_off(bytes: Bytes, time: Duration) -> Body {
     let (mut sender, body) = Channel::new(1);
     tokio::spawn(async move {
         drop(sender.send_data(bytes).await);
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(time).await;
         sender.abort(io::Error::from(io::ErrorKind::ConnectionAborted));
     });
     body.boxed()
@@ -201,6 +251,8 @@ fn cut_off(bytes: Bytes) -> Body {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
     use tokio::runtime::Runtime;
 
     use super::*;
@@ -243,6 +295,26 @@ mod tests {
             Ok(Some("/raw".to_owned()))
         );
         assert_eq!(none.map(|none| none.status), Ok(404));
+    }
+
+    #[test]
+    fn an_answer_that_stalls_does_not_end() {
+        Runtime::new().unwrap().block_on(async {
+            let services = Services::start().await.unwrap();
+            let service: Service =
+                serde_json::from_value(json!({ "replies": { "/": [{"stalls": true, "body": "abc"}] } })).unwrap();
+            services.add(&[("a.test".to_owned(), service)].into());
+            let mut stream = TcpStream::connect(services.address).await.unwrap();
+            stream.write_all(&client::Request::new("GET", "/", "a.test").body(None)).await.unwrap();
+            let (mut got, mut buffer) = (Vec::new(), [0; 1024]);
+            while let Ok(read) = tokio::time::timeout(Duration::from_millis(300), stream.read(&mut buffer)).await {
+                let bytes = read.unwrap();
+                assert_ne!(bytes, 0, "it ended");
+                got.extend_from_slice(&buffer[..bytes]);
+            }
+            let got = String::from_utf8(got).unwrap();
+            assert!(got.contains("content-length: 103") && got.ends_with("abc"), "{got}");
+        });
     }
 
     #[test]
