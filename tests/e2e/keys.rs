@@ -1,4 +1,4 @@
-//! Issuers that are down, slow, confused, or change their keys.
+//! Issuers that are confused, or change their keys.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,11 +12,9 @@ use tokio::net::TcpStream;
 
 use crate::Scenario;
 use crate::traps;
-use crate::world::{self, World, johns_token, reason};
+use crate::world::{self, World, johns_token};
 
 pub const ALL: &[(&str, Scenario)] = &[
-    ("an issuer that is down: 503, and Envoy starts all the same", down),
-    ("an issuer that is slow: 503, requests do not wait for it, and the fetch ends when its time is over", slow),
     ("an issuer that answers garbage: 503, until it answers well", garbage),
     ("new keys: a token of the new key passes at once, one of the old key no longer", rotation),
     ("a key that no one has is asked for once, not for each request", unknown_keys),
@@ -24,30 +22,19 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("two workers share what one fetched", two_workers),
 ];
 
-/// How long the slow issuer may take.
-const FETCH_MILLIS: u64 = 700;
-
-const NAMES: [&str; 6] = ["slow", "garbage", "rotation", "unknown", "gone", "shared"];
+const NAMES: [&str; 5] = ["garbage", "rotation", "unknown", "gone", "shared"];
 
 pub fn listeners(paths: &Paths) -> Vec<Listener> {
-    let names = NAMES.iter().chain(&["down"]);
-    let configuration = |name: &str| match name {
-        "slow" => world::jwt_within("http://slow.test", FETCH_MILLIS),
-        name => world::jwt(&format!("http://{name}.test")),
-    };
-    names.map(|name| Listener::new(name, &paths.wasm, &configuration(name))).collect()
+    let listener = |name: &&str| Listener::new(name, &paths.wasm, &world::jwt(&format!("http://{name}.test")));
+    NAMES.iter().chain(&["down"]).map(listener).collect()
 }
 
 pub fn services() -> BTreeMap<String, Service> {
     let mut services: BTreeMap<_, _> = NAMES.iter().map(|name| issuer(name)).collect();
     services.extend(crate::traps::issuers());
-    for (name, reply) in [
-        ("slow.test", ServiceReply { delay: 60_000, ..ServiceReply::default() }),
-        ("garbage.test", ServiceReply { body: Some(Raw::Text("\u{0}<html>{".to_owned())), ..ServiceReply::default() }),
-    ] {
-        if let Some(service) = services.get_mut(name) {
-            service.replies.values_mut().for_each(|replies| *replies = vec![reply.clone()]);
-        }
+    let reply = ServiceReply { body: Some(Raw::Text("\u{0}<html>{".to_owned())), ..ServiceReply::default() };
+    if let Some(service) = services.get_mut("garbage.test") {
+        service.replies.values_mut().for_each(|replies| *replies = vec![reply.clone()]);
     }
     services
 }
@@ -56,32 +43,8 @@ fn issuer(name: &str) -> (String, Service) {
     world::issuer(&format!("{name}.test"), "rsa-1", "rsa-2", 0)
 }
 
-fn unavailable(world: &World, listener: &str) {
-    let begun = Instant::now();
-    let response = world.with_token(listener, &format!("/keys/{listener}"), &johns_token("rsa-1"));
-    assert_eq!(response.status, 503, "{response:?}");
-    assert!(reason(&response).is_some_and(|reason| !reason.is_empty()), "{response:?}");
-    assert!(begun.elapsed() < Duration::from_secs(4), "the request waited for the issuer");
-    assert!(!world.upstream.saw(&format!("/keys/{listener}")));
-}
-
-fn down(world: &World) {
-    unavailable(world, "down");
-}
-
-fn slow(world: &World) {
-    unavailable(world, "slow");
-    let end = Instant::now() + Duration::from_secs(10);
-    let ended =
-        |line: &str| line.contains("`http://slow.test`") && line.contains("cannot be fetched: no answer in time");
-    while !world.envoy.log().lines().any(ended) {
-        assert!(Instant::now() < end, "the fetch does not end");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 fn garbage(world: &World) {
-    unavailable(world, "garbage");
+    assert_eq!(world.with_token("garbage", "/keys/garbage", &johns_token("rsa-1")).status, 503);
     world.services.add(&[issuer("garbage")].into());
     world.until(200, || world.with_token("garbage", "/keys/mended", &johns_token("rsa-1")));
 }

@@ -205,14 +205,9 @@ pub fn key(name: &str, key: &str) -> Value {
 
 /// Lets in who has a token of this issuer.
 pub fn jwt(issuer: &str) -> String {
-    jwt_within(issuer, 8000)
-}
-
-/// The same, with so many milliseconds for each fetch.
-pub fn jwt_within(issuer: &str, timeout: u64) -> String {
     let spec = json!({
         "hosts": ["*"],
-        "authentication": { "token": { "jwt": { "issuerUrl": issuer, "timeout": timeout } } },
+        "authentication": { "token": { "jwt": { "issuerUrl": issuer, "timeout": 8000 } } },
         "response": { "success": { "headers": { "x-user": { "plain": { "selector": "auth.identity.sub" } } } } },
     });
     plugin(&[policy(spec)], json!({}))

@@ -209,16 +209,15 @@ impl Observations {
             cell.access = access.iter().find(|line| line["id"] == **id).cloned();
         }
         let levels = Trouble::ALL.iter().flat_map(|it| ["debug", "warning", "error"].map(|level| (*it, level)));
-        let logs = levels.map(|(trouble, level)| {
-            ((trouble, level), world.envoy.plugin_log(trouble.name(), level))
-        });
+        let logs = levels.map(|(trouble, level)| ((trouble, level), world.envoy.plugin_log(trouble.name(), level)));
         Ok(Self { cells, logs: logs.collect(), stats, secrets: secrets(&world), left })
     }
 
     fn cell(&self, asked: &Asked, trouble: Trouble) -> Result<(), String> {
         let (id, end) = (asked.place(trouble).id, asked.end(trouble));
         let Cell { response, took, reached, access } = self.cells.get(&id).ok_or("nobody asked")?;
-        let wait = if matches!(asked.when, When::Waiting(_)) { Duration::from_millis(asked.timeout) } else { Duration::ZERO };
+        let wait =
+            if matches!(asked.when, When::Waiting(_)) { Duration::from_millis(asked.timeout) } else { Duration::ZERO };
         check(*took < wait + GRACE, || format!("it took {took:?}"))?;
         let status = asked.status(&end);
         check(response.status == status, || format!("{status} is expected, not {response:?}"))?;
@@ -243,7 +242,8 @@ impl Observations {
     /// The metrics of the rule, by its name.
     fn counts(&self, asked: &Asked, id: &str, end: &End) -> Result<(), String> {
         let Asked { kind, name, .. } = asked;
-        for (what, expected) in [("total", 1), ("denied", u64::from(*end != End::Ok)), ("ignored", 0), ("cancelled", 0)] {
+        for (what, expected) in [("total", 1), ("denied", u64::from(*end != End::Ok)), ("ignored", 0), ("cancelled", 0)]
+        {
             let metric = metric(what, id, kind, name);
             let found = self.stats.iter().find(|(key, _)| key.ends_with(&metric)).map_or(0, |(_, count)| *count);
             check(found == expected, || format!("{metric} is {found}, not {expected}"))?;
@@ -313,7 +313,9 @@ impl Observations {
 }
 
 fn metric(what: &str, id: &str, kind: &str, name: &str) -> String {
-    format!("auth_server_evaluator_{what}.namespace.default.authconfig.{id}.evaluator_type.{kind}.evaluator_name.{name}")
+    format!(
+        "auth_server_evaluator_{what}.namespace.default.authconfig.{id}.evaluator_type.{kind}.evaluator_name.{name}"
+    )
 }
 
 /// What Envoy has counted, once it has counted all rules.
@@ -334,7 +336,9 @@ fn left(world: &World) -> Result<Vec<(String, u64)>, String> {
     let end = Instant::now() + PATIENCE;
     loop {
         let active = world.envoy.admin.stats("_active")?.into_iter().filter(|(name, count)| {
-            *count > 0 && ["rq_active", "rq_pending_active"].iter().any(|what| name.ends_with(what)) && !name.contains("admin")
+            *count > 0
+                && ["rq_active", "rq_pending_active"].iter().any(|what| name.ends_with(what))
+                && !name.contains("admin")
         });
         let active: Vec<_> = active.collect();
         if active.is_empty() || Instant::now() > end {

@@ -7,6 +7,9 @@ use super::{ALL, Asked, End, Trouble, When};
 /// What is between these is made of the rows.
 const BEGIN: &str = "<!-- The rest is made by `UPDATE_GOLDEN=1 cargo test -p sidegate-tests --lib faults`. -->\n";
 
+const LEGEND: &str = "503: it is denied. absent: it is decided without the metadata. told: it is decided already, and the log is told. –: the answer \
+     counts as if nothing was wrong; without JSON's `content-type` that of `http` is text.";
+
 /// The page with its rows as they are now.
 ///
 /// # Errors
@@ -27,6 +30,7 @@ fn rows() -> String {
     lines.extend([row(vec!["name", "with the server"]), row(vec!["---"; 2])]);
     lines.extend(troubles().map(|trouble| row(vec![trouble.name(), trouble.title()])));
     lines.extend([String::new(), "## What becomes of the request".to_owned(), String::new()]);
+    lines.extend([LEGEND.to_owned(), String::new()]);
     lines.push(row([""].into_iter().chain(troubles().map(Trouble::name)).collect()));
     lines.push(row(vec!["---"; troubles().count() + 1]));
     lines.extend(ALL.iter().map(|asked| {
@@ -55,9 +59,7 @@ fn service(asked: &Asked) -> Vec<String> {
     let mut groups: Vec<(End, Vec<&str>)> = Vec::new();
     for trouble in troubles() {
         let end = match asked.end(trouble) {
-            End::Failed { reason, why } => {
-                End::Failed { reason: reason.replace(&asked.document(trouble), "URL"), why }
-            }
+            End::Failed { reason, why } => End::Failed { reason: reason.replace(&asked.document(trouble), "URL"), why },
             End::Ok => End::Ok,
         };
         match groups.iter_mut().find(|(other, _)| *other == end) {

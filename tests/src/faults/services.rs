@@ -208,7 +208,10 @@ pub const ALL: [Asked; 15] = [
             sound: answers_at(
                 place,
                 [
-                    ("/.well-known/uma2-configuration", uma_configuration(&issuer(place), &place.faulty, &issuer(place))),
+                    (
+                        "/.well-known/uma2-configuration",
+                        uma_configuration(&issuer(place), &place.faulty, &issuer(place)),
+                    ),
                     ("/resources", resource_ids()),
                     ("/resources/r1", resource()),
                 ],

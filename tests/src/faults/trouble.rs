@@ -148,7 +148,9 @@ impl Trouble {
     /// What the log says of a server that gave no answer. Envoy does not tell what was wrong with a certificate.
     pub(super) const fn unanswered(self, grpc: bool) -> &'static str {
         match self {
-            Self::Refused | Self::Expired | Self::Untrusted | Self::Misnamed => "reset reason: remote connection failure",
+            Self::Refused | Self::Expired | Self::Untrusted | Self::Misnamed => {
+                "reset reason: remote connection failure"
+            }
             Self::Reset if grpc => "reset reason: remote reset",
             Self::Reset => "reset reason: connection termination",
             Self::NoHttp => "reset reason: protocol error",
