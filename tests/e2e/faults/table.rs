@@ -38,21 +38,31 @@ const AFTERWARDS: [(&str, Look); 4] = [
 
 /// A test for each cell, and some for all of them.
 pub fn trials(paths: &Paths) -> Vec<Trial> {
-    let observed: Arc<OnceLock<Result<Observations, String>>> = Arc::default();
-    let trial = |name: String, look: Box<dyn Fn(&Observations) -> Result<(), String> + Send>| {
-        let (observed, paths) = (Arc::clone(&observed), paths.clone());
-        Trial::test(name, move || {
+    let once = Once { observed: Arc::default(), paths: paths.clone() };
+    let cells = cells().map(|(asked, trouble)| {
+        let name = format!("{}: {}", asked.name, trouble.name());
+        once.trial(&name, move |observed| observed.cell(asked, trouble))
+    });
+    let mut trials: Vec<Trial> = cells.collect();
+    trials.extend(AFTERWARDS.map(|(name, look)| once.trial(name, look)));
+    trials
+}
+
+/// Has all cells observed when the first test is run.
+#[derive(Clone)]
+struct Once {
+    observed: Arc<OnceLock<Result<Observations, String>>>,
+    paths: Paths,
+}
+
+impl Once {
+    fn trial(&self, name: &str, look: impl Fn(&Observations) -> Result<(), String> + Send + 'static) -> Trial {
+        let Self { observed, paths } = self.clone();
+        Trial::test(format!("faults: {name}"), move || {
             let observed = observed.get_or_init(|| Observations::make(&paths)).as_ref();
             look(observed.map_err(Failed::from)?).map_err(Failed::from)
         })
-    };
-    let cells = cells().map(|(asked, trouble)| {
-        let name = format!("faults: {}: {}", asked.name, trouble.name());
-        trial(name, Box::new(move |observed| observed.cell(asked, trouble)))
-    });
-    let mut trials: Vec<Trial> = cells.collect();
-    trials.extend(AFTERWARDS.map(|(name, look)| trial(format!("faults: {name}"), Box::new(look))));
-    trials
+    }
 }
 
 pub fn cells() -> impl Iterator<Item = (&'static Asked, Trouble)> {
