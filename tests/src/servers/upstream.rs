@@ -82,8 +82,11 @@ impl Upstream {
         if request.method() == Method::CONNECT || request.headers().contains_key(UPGRADE) {
             return Ok(tunnel(&mut request));
         }
-        let grpc =
-            request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+        // As Envoy has it: gRPC-Web is ordinary HTTP.
+        let is_grpc = |kind: &[u8]| {
+            kind.strip_prefix(b"application/grpc").is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+"))
+        };
+        let grpc = request.headers().get(CONTENT_TYPE).is_some_and(|kind| is_grpc(kind.as_bytes()));
         let (parts, body) = request.into_parts();
         let body = body.collect().await?;
         let trailers = body.trailers().map(|trailers| trailers.keys().map(ToString::to_string).collect());
