@@ -17,7 +17,7 @@ pub struct Arguments {
 const EXIT: &str = "\
 Exit codes:
   0  fine
-  1  problems were found, a request was denied, a test failed
+  1  problems were found, a request was denied, a test failed, somebody's access changes
   2  the command line or a file cannot be read";
 
 #[derive(Debug, Subcommand)]
@@ -161,13 +161,16 @@ pub enum Target {
 const EXPLAIN: &str = "\
 Without a request the policy itself is shown. With one it is decided: exit code 0 if it is allowed,
 1 if denied. Nobody is asked anything: what servers would answer is said by `--jwks` and `--replies`.
+With `--diff` it says whose access changes: exit code 0 if nobody's does, 1 if somebody's does.
 
 Examples:
   sidegate explain -f policies/ --host talker.example.com
   sidegate explain -f policies/ --host talker.example.com --method POST --path /hello -H 'x-tenant: acme'
   sidegate explain -f policies/ --host talker.example.com --token \"$TOKEN\" --jwks keys.json --now 2026-01-31T12:00:00Z
   sidegate explain -f policies/ --host talker.example.com --token '${token.jane}' --replies replies.yaml -o json
-  sidegate explain -f policies/ --workload prod --label app=api --port 8080 --from spiffe://cluster.local/ns/shop/sa/web";
+  sidegate explain -f policies/ --workload prod --label app=api --port 8080 --from spiffe://cluster.local/ns/shop/sa/web
+  sidegate explain -f policies/ --diff changed/
+  git show main:policy.yaml | sidegate explain -f - --diff policy.yaml --workload prod --label app=api";
 
 #[derive(Debug, Args)]
 pub struct Explain {
@@ -209,6 +212,9 @@ pub struct Explain {
     /// It is a connection, not a request
     #[arg(long, requires = "workload")]
     pub tcp: bool,
+    /// A second set of documents: say whose access changes from those of `-f` to these. May be repeated
+    #[arg(long, value_name = "FILE")]
+    pub diff: Vec<PathBuf>,
     /// The time of the request, by RFC 3339 or in seconds since 1970. Default: now
     #[arg(long, value_name = "TIME")]
     pub now: Option<String>,

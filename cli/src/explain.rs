@@ -1,6 +1,7 @@
 //! `sidegate explain`: which policy holds, and how one decision comes about.
 
 mod decision;
+mod diff;
 mod policy;
 mod script;
 mod workload;
@@ -28,6 +29,10 @@ struct Subject {
 pub fn run(arguments: &Explain) -> Outcome {
     let Explain { files: Files { files }, host, .. } = arguments;
     let subject = Subject::of(Configuration::of(&files::read(files)?))?;
+    if !arguments.diff.is_empty() {
+        let changed = Subject::of(Configuration::of(&files::read(&arguments.diff)?))?;
+        return diff::explain(&subject, &changed, arguments);
+    }
     if let Some(workload) = &arguments.workload {
         return workload::explain(&subject, workload, arguments);
     }

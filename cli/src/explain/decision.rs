@@ -32,6 +32,11 @@ pub fn explain(subject: &Subject, host: &str, arguments: &Explain) -> crate::Out
     Ok(!matches!(decided.came.decision, Decision::Denied { .. }))
 }
 
+/// What comes of the request.
+pub fn decided(subject: &Subject, host: &str, arguments: &Explain) -> Result<Came, String> {
+    decide(subject, host, seconds(arguments.now.as_deref())?, arguments).map(|Decided { came, .. }| came)
+}
+
 fn decide(subject: &Subject, host: &str, now: i64, arguments: &Explain) -> Result<Decided, String> {
     let Script { services, tokens } = Script::read(subject, arguments.jwks.as_deref(), arguments.replies.as_deref())?;
     let case = json!({
@@ -186,7 +191,7 @@ fn place(subject: &Subject, effective: &Effective<'_>, StepRecord { stage, name,
 }
 
 /// Of a denial, the step that led to it: the rule that said no, or the first way in that was tried.
-fn first_failed(came: &Came) -> Option<&StepRecord> {
+pub fn first_failed(came: &Came) -> Option<&StepRecord> {
     let Decision::Denied { rule, .. } = &came.decision else { return None };
     let stage = if rule.is_some() { Stage::Authorization } else { Stage::Authentication };
     let failed = |step: &&StepRecord| matches!(step.outcome, Outcome::Denied | Outcome::Failed);

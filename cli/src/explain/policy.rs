@@ -1,6 +1,7 @@
 //! The effective policy: the steps of an AuthConfig in their order, in words.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
 use serde_json::{Value, json};
 use sidegate_config::{
@@ -25,6 +26,8 @@ struct Step {
     /// It denies what meets the demands.
     denies: bool,
     path: String,
+    /// All of it, to be compared.
+    whole: String,
 }
 
 /// Prints the policies of a host, or all; false if the host has none.
@@ -70,6 +73,32 @@ fn text(subject: &Subject, host: Option<&str>, documents: &[Effective<'_>]) {
     }
 }
 
+/// What holds for the hosts, without places; each line stands for itself, and beside it is what it does not show.
+pub fn lines(document: &Effective<'_>) -> Vec<(String, String)> {
+    let hosts = document.document.spec.hosts.iter().map(|host| format!("host {host}"));
+    let conditions = document.spec.when.iter().map(|condition| format!("only when {}", in_words(condition)));
+    let all = document.spec.authentication_strategy == Some(AuthenticationStrategy::All);
+    let strategy = all.then(|| "authentication: all must succeed".to_owned());
+    let of_step = |Step { stage, name, priority, method, when, demands, denies, whole, path: _ }: Step| {
+        let mut line = format!("{stage} {name}: {method}");
+        if priority != 0 {
+            line += &format!(", priority {priority}");
+        }
+        when.iter().for_each(|condition| line += &format!(", when {condition}"));
+        match (denies, demands.as_slice()) {
+            (true, []) => line += ", denies what it grants",
+            (true, demands) => line += &format!(", denies {}", demands.join(" and ")),
+            (false, []) => {}
+            (false, demands) => line += &format!(", demands {}", demands.join(" and ")),
+        }
+        (line, whole)
+    };
+    let patterns = document.spec.patterns.iter();
+    let patterns = patterns.map(|(name, patterns)| (format!("pattern {name}"), format!("{patterns:?}")));
+    let plain = hosts.chain(conditions).chain(strategy).map(|line| (line, String::new()));
+    plain.chain(patterns).chain(steps(document).into_iter().map(of_step)).collect()
+}
+
 fn heading(stage: &str, strategy: Option<AuthenticationStrategy>) -> &str {
     match stage {
         "authentication" if strategy == Some(AuthenticationStrategy::All) => {
@@ -85,7 +114,7 @@ fn heading(stage: &str, strategy: Option<AuthenticationStrategy>) -> &str {
 
 fn to_json(subject: &Subject, document: &Effective<'_>) -> Value {
     let id = document.id();
-    let step = |Step { stage, name, priority, method, when, demands, denies, path }: Step| {
+    let step = |Step { stage, name, priority, method, when, demands, denies, path, whole: _ }: Step| {
         json!({
             "stage": stage, "name": name, "priority": priority, "method": method, "when": when, "demands": demands,
             "denies": denies,            "place": subject.place(document, &path),
@@ -143,7 +172,7 @@ fn steps(Effective { spec, .. }: &Effective<'_>) -> Vec<Step> {
 
 type Told<'a> = (i64, &'a Vec<PatternExpressionOrRef>, String, Vec<String>);
 
-fn ordered<'a, T>(
+fn ordered<'a, T: Debug>(
     stage: &'static str,
     path: &str,
     rules: &'a BTreeMap<String, T>,
@@ -162,6 +191,7 @@ fn ordered<'a, T>(
                 demands,
                 denies: false,
                 path: format!("{path}.{name}"),
+                whole: format!("{rule:?}"),
             }
         })
         .collect();

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use sidegate_config::Workload;
-use sidegate_engine::east_west::explain::{Question, explain as ask};
-use sidegate_engine::east_west::{Chain, Facts, Http, Identity, SpiffeId};
+use sidegate_engine::east_west::explain::{Explanation, Question, explain as ask_engine};
+use sidegate_engine::east_west::{Chain, Facts, Http, Identity, Mesh, SpiffeId};
 use sidegate_engine::{Headers, Problem};
 
 use super::Subject;
@@ -19,6 +19,30 @@ const NOBODY: &str = "nobody";
 /// Prints what is in force for a workload; false if the call is denied.
 pub fn explain(subject: &Subject, workload: &str, arguments: &Explain) -> Outcome {
     let mesh = subject.policy.mesh().ok_or("there are no policies over identity in the documents")?;
+    let explained = ask(mesh, workload, arguments)?;
+    let json = explained.to_json();
+    match arguments.output {
+        ExplainFormat::Text => explained.to_string().lines().for_each(|text| line!("{}", printable(text))),
+        ExplainFormat::Json => line!("{json:#}"),
+    }
+    Ok(json.pointer("/decision/decision").and_then(Value::as_str) != Some("DENY"))
+}
+
+/// What becomes of the call, in words, and the first criterion that failed; without policies over identity it is let in.
+pub fn asked(subject: &Subject, workload: &str, arguments: &Explain) -> Result<(String, Option<String>), String> {
+    let Some(mesh) = subject.policy.mesh() else { return Ok(("ALLOW: there are no policies".to_owned(), None)) };
+    let json = ask(mesh, workload, arguments)?.to_json();
+    let text = |path: &str| json.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    let decision = format!("{} by {}", text("/decision/decision"), text("/decision/decider"));
+    let looks = json["trace"].as_array().into_iter().flatten();
+    let failed = looks.filter(|look| look["takes"] == false).find_map(|look| {
+        let allows = look["effect"] == "Allow";
+        allows.then(|| Some(format!("{}: {}", look["rule"].as_str()?, look["failing"].as_str()?))).flatten()
+    });
+    Ok((decision, failed.filter(|_| text("/decision/decision") == "DENY")))
+}
+
+fn ask(mesh: &Mesh, workload: &str, arguments: &Explain) -> Result<Explanation, String> {
     let workload = mesh.workload(&known(workload, arguments)?);
     let identity = match arguments.from.as_deref() {
         None | Some(NOBODY) => Identity::Absent,
@@ -29,17 +53,11 @@ pub fn explain(subject: &Subject, workload: &str, arguments: &Explain) -> Outcom
     let facts = Facts { port: arguments.port, http, ..Facts::of(&identity) };
     let chain = if arguments.tcp { Chain::Tcp } else { Chain::Http };
     let call = arguments.from.is_some().then_some(facts);
-    let explained = ask(mesh, &Question { workload, chain, port: arguments.port, call }).map_err(in_lines)?;
-    let json = explained.to_json();
-    match arguments.output {
-        ExplainFormat::Text => explained.to_string().lines().for_each(|text| line!("{}", printable(text))),
-        ExplainFormat::Json => line!("{json:#}"),
-    }
-    Ok(json.pointer("/decision/decision").and_then(Value::as_str) != Some("DENY"))
+    ask_engine(mesh, &Question { workload, chain, port: arguments.port, call }).map_err(in_lines)
 }
 
 /// `NAMESPACE` or `NAMESPACE/SERVICEACCOUNT`, and labels.
-fn known(workload: &str, arguments: &Explain) -> Result<Workload, String> {
+pub fn known(workload: &str, arguments: &Explain) -> Result<Workload, String> {
     let (namespace, service_account) = match workload.split_once('/') {
         Some((namespace, account)) => (namespace, Some(account.to_owned())),
         None => (workload, None),
@@ -64,6 +82,6 @@ fn pairs(Explain { host, method, path, headers, .. }: &Explain) -> Result<Vec<(S
     Ok(pairs)
 }
 
-fn in_lines(problems: Vec<Problem>) -> String {
+pub fn in_lines(problems: Vec<Problem>) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -129,3 +129,56 @@ fn policies_over_identity_are_told_for_a_workload() {
     assert_eq!(asked(&["--from", "web"]).code, Some(2));
     assert_eq!(sidegate(&["explain", "-f", "documents/good.yaml", "--workload", "prod"]).code, Some(2));
 }
+
+#[test]
+fn whose_access_changes_is_told() {
+    let mesh = ["explain", "-f", "documents/mesh.yaml", "--diff", "documents/mesh-changed.yaml"];
+    let asked = |more: &[&str]| sidegate(&[&mesh[..], more].concat());
+    let ran = asked(&[]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(1), ""));
+    golden("explain/diff-mesh.txt", &ran.out);
+    let api = ["--workload", "prod", "--label", "app=api", "--port", "8080"];
+    let ran = asked(&[&api[..], &["-o", "json"]].concat());
+    assert_eq!(ran.code, Some(1));
+    golden("explain/diff-workload.json", &ran.out);
+    // For connections, what looks at HTTP lets nobody in.
+    let ran = asked(&[&api[..], &["--tcp"]].concat());
+    assert!(!ran.out.contains("namespace tools, such as"), "{}", ran.out);
+    for (from, code, line) in [
+        ("spiffe://cluster.local/ns/shop/sa/web", 1, "the call is decided otherwise"),
+        ("spiffe://cluster.local/ns/shop/sa/cart", 1, "after: ALLOW by prod/callers#0"),
+        ("nobody", 0, "the call is decided the same"),
+    ] {
+        let ran = asked(&[&api[..], &["--from", from]].concat());
+        assert_eq!(ran.code, Some(code), "{}", ran.out);
+        assert!(ran.out.contains(line), "{}", ran.out);
+    }
+    let same = sidegate(&["explain", "-f", "documents/mesh.yaml", "--diff", "documents/mesh.yaml"]);
+    assert_eq!((same.code, same.out.as_str()), (Some(0), "nobody's access changes\n"));
+    // All that there was is gone, and all that was kept out is let in.
+    let gone = sidegate(&["explain", "-f", "documents/mesh.yaml", "--diff", "documents/good.yaml"]);
+    assert_eq!(gone.code, Some(1));
+    assert!(gone.out.contains("newly allowed: namespace dev, such as"), "{}", gone.out);
+    assert!(gone.out.contains("AuthConfig demo/talker-api is new: talker.example.com"), "{}", gone.out);
+}
+
+#[test]
+fn what_changes_for_hosts_is_told() {
+    let good = ["--diff", "documents/good-changed.yaml"];
+    let asked = |more: &[&str]| explained(&[&good[..], more].concat());
+    let ran = asked(&[]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(1), ""));
+    golden("explain/diff-hosts.txt", &ran.out);
+    let ran = asked(&["--host", "talker.example.com", "-H", "authorization: APIKEY open-sesame-1"]);
+    assert_eq!(ran.code, Some(1));
+    golden("explain/diff-request.txt", &ran.out);
+    let ran = asked(&["--host", "talker.example.com", "-H", "x-key: open-sesame-3", "-o", "json"]);
+    let json: Value = serde_json::from_str(&ran.out).unwrap();
+    let decisions = ["before", "after"].map(|side| json[side]["decision"].clone());
+    assert_eq!((ran.code, decisions), (Some(1), [Value::from("DENY"), Value::from("ALLOW")]));
+    assert!(!ran.out.contains("open-sesame"), "{}", ran.out);
+    let ran = explained(&["--diff", "documents/good.yaml", "--host", "talker.example.com", "--path", "/"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.out);
+    let broken = explained(&["--diff", "documents/broken.yaml"]);
+    assert_eq!((broken.code, broken.out.as_str()), (Some(2), ""));
+}

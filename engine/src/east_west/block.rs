@@ -59,6 +59,19 @@ impl Block {
     }
 }
 
+impl Block {
+    /// Its first and its last address.
+    #[must_use]
+    pub fn ends(&self) -> [IpAddr; 2] {
+        let Self { v6, bits, length } = *self;
+        let last = bits | u128::MAX.checked_shr(u32::from(length)).unwrap_or(0);
+        [bits, last].map(|bits| match v6 {
+            true => IpAddr::V6(bits.into()),
+            false => IpAddr::V4(u32::try_from(bits >> 96).unwrap_or_default().into()),
+        })
+    }
+}
+
 /// The bits of an address, the first one highest.
 fn bits(address: IpAddr) -> u128 {
     match address {

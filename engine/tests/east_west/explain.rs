@@ -3,7 +3,7 @@
 use serde_json::json;
 use sidegate_config::Document;
 use sidegate_engine::Policy;
-use sidegate_engine::east_west::explain::{Change, Question, explain, what_if};
+use sidegate_engine::east_west::explain::{Change, Question, access_change, explain, what_if};
 use sidegate_engine::east_west::{Chain, Facts, Identity, SpiffeId};
 
 use crate::made::Dice;
@@ -155,4 +155,37 @@ fn the_trace_ends_where_the_decision_comes_from() {
             }
         }
     }
+}
+
+/// Whatever call is decided otherwise without a policy, calls made up from the rules show that somebody's access changes.
+#[test]
+fn whose_access_changes_is_found() {
+    let mut changed = 0;
+    for seed in 0..15 {
+        let mut dice = Dice::new(seed);
+        let world = dice.world_of(2, 1);
+        let policy = crate::compiled(&world);
+        let (mesh, workload) = (policy.mesh().unwrap(), policy.workload().unwrap().workload().clone());
+        let labels: Vec<String> = mesh.objects().map(sidegate_engine::east_west::Object::label).collect();
+        let Some(without) = labels.first().and_then(|label| mesh.without(label)) else { continue };
+        let (old, new) = (
+            mesh.select(workload.clone(), Chain::Http).unwrap(),
+            without.select(workload.clone(), Chain::Http).unwrap(),
+        );
+        let change = access_change([mesh, &without], [workload.clone(), workload], Chain::Http, None).unwrap();
+        for _ in 0..150 {
+            let call = dice.call();
+            // What cannot be read, nobody asks of on purpose.
+            if !call.is_readable() {
+                continue;
+            }
+            let (before, after) = (old.decide(&call.facts()), new.decide(&call.facts()));
+            if before.allowed != after.allowed {
+                changed += 1;
+                assert!(change.changes_access(), "seed {seed}: {call:?}: {before} -> {after}\n{change}");
+                assert!(!after.allowed || change.allows_more(), "seed {seed}: {call:?}: {before} -> {after}\n{change}");
+            }
+        }
+    }
+    assert!(changed > 50, "{changed}");
 }

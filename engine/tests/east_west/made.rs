@@ -380,6 +380,14 @@ pub struct Call {
 }
 
 impl Call {
+    /// Whether all that rules may look at is known.
+    pub fn is_readable(&self) -> bool {
+        let Self { identity, port, peer, client, http } = self;
+        let known = !matches!(identity, Identity::Invalid(_)) && port.is_some() && peer.is_some() && client.is_some();
+        let is_connect = |headers: &Headers| headers.all(":method").any(|method| method == b"CONNECT");
+        known && http.as_ref().is_some_and(|(headers, tokens)| tokens.is_some() && !is_connect(headers))
+    }
+
     pub fn facts(&self) -> Facts<'_> {
         let Self { identity, port, peer, client, http } = self;
         let http = http.as_ref().map(|(headers, tokens)| Http { headers, tokens: tokens.as_deref() });

@@ -6,12 +6,15 @@ use serde::Serialize;
 use serde_json::Value;
 use sidegate_config::{Document, Problem};
 
+mod access;
 mod ports;
+mod samples;
 mod text;
 mod trace;
 
 use super::object::{Place, Workload};
 use super::{Chain, Facts, Mesh, WorkloadPolicy};
+pub use access::{AccessChange, access_change};
 use ports::PortView;
 use trace::Look;
 
@@ -154,22 +157,39 @@ impl Explanation {
 
     /// What does not depend on a call; each line stands for itself.
     fn standing(&self) -> String {
-        let mut text = String::new();
-        for Selected { tier, policy, effect, mode, why } in &self.selected {
-            text += &format!("policy {policy}: {tier}, {effect}, {mode}: {why}\n");
-        }
-        for view in &self.ports {
-            text += &view.to_string();
-        }
-        text
+        in_lines(&self.selected, &self.ports)
+    }
+}
+
+/// What does not depend on a call; each line stands for itself.
+fn standing(policy: &WorkloadPolicy, port: Option<u16>) -> String {
+    let selected: Vec<Selected> = policy.objects().map(text::selected).collect();
+    in_lines(&selected, &ports::views(policy, port))
+}
+
+fn in_lines(selected: &[Selected], ports: &[PortView]) -> String {
+    let mut text = String::new();
+    for Selected { tier, policy, effect, mode, why } in selected {
+        text += &format!("policy {policy}: {tier}, {effect}, {mode}: {why}\n");
+    }
+    for view in ports {
+        text += &view.to_string();
+    }
+    text
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { namespace, labels, trust_domain } = self;
+        let labels: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        write!(f, "workload in namespace {namespace} {{{}}} of {trust_domain}", labels.join(", "))
     }
 }
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { workload: Named { namespace, labels, trust_domain }, not_selected, trace, decision, .. } = self;
-        let labels: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        writeln!(f, "workload in namespace {namespace} {{{}}} of {trust_domain}", labels.join(", "))?;
+        let Self { workload, not_selected, trace, decision, .. } = self;
+        writeln!(f, "{workload}")?;
         f.write_str(&self.standing())?;
         for Selected { policy, why, .. } in not_selected {
             writeln!(f, "not selected {policy}: {why}")?;

@@ -106,7 +106,8 @@ fn term(term: &Term) -> String {
     }
 }
 
-fn value(dimension: Dimension, value: &Value) -> String {
+/// A value, in words.
+pub fn value(dimension: Dimension, value: &Value) -> String {
     match value {
         Value::Who(Who::Exact(id)) => id.to_string(),
         Value::Who(Who::ServiceAccount(namespace, name)) => format!("{namespace}/{name}"),
