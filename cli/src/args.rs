@@ -34,7 +34,7 @@ pub enum Command {
     /// Run policy tests: cases with requests, scripted replies, and what is expected
     #[command(after_help = TEST)]
     Test(Test),
-    /// Rewrite AuthConfigs of `v1beta1` and `v1beta2` as `v1beta3`
+    /// Rewrite AuthConfigs of `v1beta1` and `v1beta2` as `v1beta3`, and policies of Istio and Linkerd as ours
     #[command(after_help = MIGRATE)]
     Migrate(Migrate),
     /// Print a script that completes this command line
@@ -95,6 +95,8 @@ Examples:
   sidegate render -f policies/ -o envoy --upstream localhost:8080 > envoy.yaml
   sidegate render -f policies/ -o wasmplugin --module oci://registry.example.com/sidegate:0.1.0 --selector app=talker
   sidegate render -f policies/ -o docker-compose > docker-compose.yaml
+  sidegate render -f policies/ -o plugin-config --workload prod/api --label app=api
+  sidegate render -f policies/ -f deployments/ -o wasmplugin --module oci://registry.example.com/sidegate:0.1.0 --split-by-workload
   kubectl get authconfig,secret -l app=talker -o yaml | sidegate render -f - -o plugin-config";
 
 #[derive(Debug, Args)]
@@ -125,6 +127,15 @@ pub struct Render {
     /// What it is for: `Gateway/name`, `HTTPRoute/name`, `Service/name`
     #[arg(long, value_name = "KIND/NAME")]
     pub target: Option<String>,
+    /// Only the policies over identity that are about this workload: `NAMESPACE` or `NAMESPACE/SERVICEACCOUNT`
+    #[arg(long, value_name = "WORKLOAD")]
+    pub workload: Option<String>,
+    /// A label of its pod. May be repeated
+    #[arg(long = "label", value_name = "NAME=VALUE", requires = "workload")]
+    pub labels: Vec<String>,
+    /// The same for each workload that the documents have: Pods, Deployments and the like
+    #[arg(long, conflicts_with_all = ["workload", "target", "selector"])]
+    pub split_by_workload: bool,
     /// Envoy: host and port of what is protected
     #[arg(long, value_name = "HOST:PORT", default_value = "upstream:80")]
     pub upstream: String,
@@ -247,13 +258,16 @@ pub enum ExplainFormat {
 }
 
 const MIGRATE: &str = "\
-Of `v1beta2` one word changes, and the rest of the text stays as it is. `v1beta1` is written anew,
-without its comments. What a person must look at is told on standard error. Exit code 1 if the
-outcome is refused.
+Of AuthConfigs of `v1beta2` one word changes, and the rest of the text stays as it is. `v1beta1` and
+the policies of Istio and Linkerd are written anew, with comments beside what they stood at. What
+comes of a policy never lets in more than it did; what could not be carried over, or must be looked
+at by a person, is told on standard error. Exit code 1 if the outcome is refused.
 
 Examples:
   sidegate migrate -f policies/ --write
-  kubectl get authconfig -A -o yaml | sidegate migrate -f - > migrated.yaml";
+  kubectl get authconfig -A -o yaml | sidegate migrate -f - > migrated.yaml
+  kubectl get authorizationpolicies.security.istio.io -A -o yaml | sidegate migrate -f - --assume normal-forms
+  sidegate migrate -f linkerd/ -f deployments/ > policies.yaml";
 
 #[derive(Debug, Args)]
 pub struct Migrate {
@@ -262,6 +276,17 @@ pub struct Migrate {
     /// Write the files, instead of printing
     #[arg(short, long)]
     pub write: bool,
+    /// What may be taken for granted of Istio's mesh, so that more can be carried over. May be repeated
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub assume: Vec<Assumption>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Assumption {
+    /// Servers take spellings of a path (`//a`, `/a`) or a host (`a:80`, `a`) for the same
+    NormalForms,
+    /// All callers are ServiceAccounts of the workload's own trust domain
+    OneTrustDomain,
 }
 
 const TEST: &str = "\

@@ -8,6 +8,8 @@ use crate::yaml::{self, Kind, Mark, Member, Node};
 const GROUPS: [&str; 3] = ["authorino.kuadrant.io/", "sidegate.dev/", "gateway.networking.x-k8s.io/"];
 /// Kinds that are ours to judge, whatever their group.
 const KINDS: [&str; 5] = ["AuthConfig", "Secret", "ReferenceGrant", "Namespace", "PluginConfig"];
+/// Istio's group, which has kinds of ours and others.
+const ISTIO: &str = "security.istio.io/";
 /// Kinds that are in no namespace.
 const CLUSTER_WIDE: [&str; 2] = ["ClusterAuthorizationPolicy", "Namespace"];
 
@@ -89,8 +91,10 @@ pub fn label(resource: &Node) -> String {
     let metadata = |name: &str| resource.member("metadata").and_then(|metadata| metadata.text(name));
     let namespace = metadata("namespace").filter(|namespace| !namespace.is_empty()).unwrap_or("default");
     let (kind, name) = (resource.text("kind").unwrap_or_default(), metadata("name").unwrap_or_default());
+    let istio = resource.text("apiVersion").is_some_and(|version| version.starts_with(ISTIO));
     match kind {
         kind if CLUSTER_WIDE.contains(&kind) => format!("{kind} {name}"),
+        "AuthorizationPolicy" if istio => format!("{} {namespace}/{name}", sidegate_config::istio::WORD),
         "XAuthorizationPolicy" => format!("AuthorizationPolicy {namespace}/{name}"),
         kind => format!("{kind} {namespace}/{name}"),
     }
@@ -112,7 +116,7 @@ impl Collected {
         let (api_version, kind) = (document.text("apiVersion"), document.text("kind"));
         match (api_version, kind) {
             (_, Some("PluginConfig")) => self.plugin_config(document),
-            (_, Some("List" | "AuthConfigList" | "SecretList")) => self.list(document, found),
+            (_, Some(kind)) if is_list(kind) => self.list(document, found),
             (api_version, kind) if is_ours(api_version, kind, found) => self.resources.push(document),
             (_, kind) => {
                 let what = kind.map_or_else(|| "a document without `kind`".to_owned(), |_| label(&document));
@@ -134,7 +138,7 @@ impl Collected {
         match resources.map(|resources| resources.kind) {
             // Whatever a `PluginConfig` has is meant for us.
             Some(Kind::List(items)) => items.into_iter().for_each(|item| match item.text("kind") {
-                Some("List" | "AuthConfigList" | "SecretList") => self.list(item, false),
+                Some(kind) if is_list(kind) => self.list(item, false),
                 _ => self.resources.push(item),
             }),
             Some(other) => self.error(&document.mark, "resources", other.must_be_list()),
@@ -198,9 +202,16 @@ impl Kind {
     }
 }
 
+/// Whether a kind is one of lists that we look into. Those of others are theirs.
+fn is_list(kind: &str) -> bool {
+    let of = kind.strip_suffix("List");
+    of.is_some_and(|of| of.is_empty() || of.ends_with("AuthorizationPolicy") || KINDS.contains(&of))
+}
+
 /// A document without `kind` is a mistake in a file that was named, and somebody else's in one that was found.
 fn is_ours(api_version: Option<&str>, kind: Option<&str>, found: bool) -> bool {
     match (api_version, kind) {
+        (Some(api_version), Some("AuthorizationPolicy")) if api_version.starts_with(ISTIO) => true,
         (Some(api_version), _) if GROUPS.iter().any(|group| api_version.starts_with(group)) => true,
         (_, Some(kind)) => KINDS.contains(&kind),
         (_, None) => !found,

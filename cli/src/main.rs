@@ -22,6 +22,7 @@ mod render;
 mod report;
 mod test;
 mod validate;
+mod workloads;
 mod yaml;
 
 use std::process::ExitCode;

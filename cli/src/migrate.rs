@@ -1,38 +1,59 @@
-//! `sidegate migrate`: AuthConfigs of earlier versions to `v1beta3`.
+//! `sidegate migrate`: AuthConfigs of earlier versions to `v1beta3`, and policies of other meshes to ours.
 //!
-//! `v1beta2` is `v1beta3` by another name, so only that word of the text changes. `v1beta1` is another shape: such a document is
-//! written anew, and loses its comments, which is told.
+//! `v1beta2` is `v1beta3` by another name, so only that word of the text changes. Others are of another shape: such a document is
+//! written anew, with its comments beside what they stood at.
 
+mod comments;
 mod fields;
+mod istio;
+mod linkerd;
 mod v1beta1;
 
 use std::fs;
 
 use serde_json::Value;
+use sidegate_config::Broken;
 
 use crate::args::Migrate;
 use crate::documents::Configuration;
 use crate::files::File;
 use crate::report::{Finding, Level};
+use crate::workloads::{is_list, leaves};
 use crate::yaml::{Kind, Mark, Node};
 use crate::{Outcome, emit, files, validate, yaml};
+use linkerd::{Fate, Linkerd};
 
 const V1BETA1: &str = "authorino.kuadrant.io/v1beta1";
 const V1BETA2: &str = "authorino.kuadrant.io/v1beta2";
 const V1BETA3: &str = "authorino.kuadrant.io/v1beta3";
 
-pub fn run(Migrate { files: crate::args::Files { files: names }, write }: &Migrate) -> Outcome {
+/// Where `kubectl apply` keeps a copy of the document.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+pub fn run(Migrate { files: crate::args::Files { files: names }, write, assume }: &Migrate) -> Outcome {
     if *write && names.iter().any(|name| name.as_os_str() == "-") {
         return Err("standard input cannot be written to: leave out `--write`".to_owned());
     }
     let before = files::read(names)?;
-    let (mut after, mut notes) = (Vec::new(), Vec::new());
+    let mut parsed = Vec::new();
     for file in &before {
-        let (text, told) = migrated(file)?;
-        after.push(File { text, ..file.clone() });
-        notes.extend(told);
+        let mistake = |mistake: yaml::Mistake| format!("{}:{}: {}", file.name, mistake.mark.line, mistake.message);
+        parsed.push(yaml::parse(&file.name, &file.text).map_err(mistake)?);
     }
+    let text = Configuration::of(&before).text();
+    let documents = sidegate_config::decode(text.as_bytes()).unwrap_or_else(|Broken { rest, .. }| *rest);
+    let mut migration = Migration {
+        istio: istio::Mesh::of(&documents, assume),
+        linkerd: Linkerd::of(&parsed.iter().flatten().flat_map(leaves).collect::<Vec<_>>()),
+        notes: Vec::new(),
+    };
+    let texts = before.iter().zip(&parsed);
+    let texts: Vec<String> = texts.map(|(file, documents)| migration.file(file, documents)).collect();
+    let after: Vec<File> = before.iter().zip(texts).map(|(file, text)| File { text, ..file.clone() }).collect();
     let refused = refused(&after);
+    let mut notes = migration.notes;
+    notes.sort_by(|a, b| (&a.mark, &a.path).cmp(&(&b.mark, &b.path)));
+    notes.dedup_by(|a, b| a.mark == b.mark && a.path == b.path && a.message == b.message);
     notes.iter().chain(&refused).for_each(|finding| anstream::eprintln!("{finding}"));
     if *write {
         for (file, old) in after.iter().zip(&before).filter(|(file, old)| file.text != old.text) {
@@ -40,7 +61,7 @@ pub fn run(Migrate { files: crate::args::Files { files: names }, write }: &Migra
             anstream::eprintln!("{}: migrated", file.name);
         }
     } else {
-        for (index, file) in after.iter().enumerate() {
+        for (index, file) in after.iter().enumerate().filter(|(_, file)| !file.text.is_empty()) {
             let separate = index > 0 && !file.text.starts_with("---");
             print!("{}{}", if separate { "---\n" } else { "" }, file.text);
         }
@@ -48,7 +69,7 @@ pub fn run(Migrate { files: crate::args::Files { files: names }, write }: &Migra
     Ok(refused.is_empty())
 }
 
-/// What the engine says of the outcome. Which Secrets there are is no matter of this command.
+/// What the engine says of the outcome. Which Secrets there are is no matter of this command, nor that nothing of ours is left.
 fn refused(files: &[File]) -> Vec<Finding> {
     let mut findings = validate::check(&Configuration::of(files));
     let elsewhere = ["there is no Secret `", "there is no AuthConfig in it"];
@@ -58,20 +79,130 @@ fn refused(files: &[File]) -> Vec<Finding> {
     findings
 }
 
-/// The text of a file with its AuthConfigs as `v1beta3`, and what a person must look at.
-fn migrated(file: &File) -> Result<(String, Vec<Finding>), String> {
-    let mistake = |mistake: yaml::Mistake| format!("{}:{}: {}", file.name, mistake.mark.line, mistake.message);
-    let documents = yaml::parse(&file.name, &file.text).map_err(mistake)?;
-    let (mut text, mut notes) = (String::new(), Vec::new());
-    for Chunk { first, lines } in chunks(&file.text) {
-        let within = |node: &&Node| (first..first + lines.len()).contains(&node.mark.line);
-        match documents.iter().find(within) {
-            Some(document) if has_version(document, V1BETA1) => text += &rewritten(document, first, &lines, &mut notes),
-            Some(document) => text += &renamed(document, first, &lines),
-            None => text += &lines.concat(),
+/// What is migrated, and what is said of it.
+struct Migration<'a> {
+    istio: istio::Mesh,
+    linkerd: Linkerd<'a>,
+    notes: Vec<Finding>,
+}
+
+impl Migration<'_> {
+    /// The text of a file with all that it can be.
+    fn file(&mut self, file: &File, documents: &[Node]) -> String {
+        let mut text = String::new();
+        for Chunk { first, lines } in chunks(&file.text) {
+            let within = |node: &&Node| (first..first + lines.len()).contains(&node.mark.line);
+            match documents.iter().find(within) {
+                Some(document) if is_rewritten(document) => text += &self.rewritten(document, first, &lines),
+                Some(document) => text += &renamed(document, first, &lines),
+                None => text += &lines.concat(),
+            }
+        }
+        text
+    }
+
+    /// The document written anew; what stands before it is kept.
+    fn rewritten(&mut self, document: &Node, first: usize, lines: &[&str]) -> String {
+        let before = document.mark.line.saturating_sub(first).min(lines.len());
+        let (head, body) = lines.split_at(before);
+        let (values, rules) = self.converted(document);
+        let unchanged = values.len() == 1 && values.iter().all(|value| *value == document.to_value());
+        if unchanged {
+            return lines.concat();
+        }
+        let Some(value) = values.into_iter().next() else { return String::new() };
+        if body.first().is_some_and(|line| line.starts_with('{')) {
+            return head.concat() + &format!("{value:#}\n");
+        }
+        let comments = comments::of(document, document.mark.line, body);
+        head.concat() + &comments::put(&emit::document(&value), &comments, |path| renamed_path(document, &rules, path))
+    }
+
+    /// What becomes of a document, and of Istio's rules which of ours.
+    fn converted(&mut self, document: &Node) -> (Vec<Value>, Vec<usize>) {
+        let mut value = document.to_value();
+        match (document.text("kind"), document.text("apiVersion")) {
+            (Some("AuthConfig"), Some(V1BETA1)) => value = v1beta1::convert(document, value, &mut self.notes),
+            (Some("AuthConfig"), Some(V1BETA2)) => value["apiVersion"] = V1BETA3.into(),
+            (Some(kind), version) if is_list(kind) => self.list(document, &mut value, version),
+            _ if istio::is_one(document) => {
+                if let Some(migrated) = istio::convert(document, &self.istio, &mut self.notes) {
+                    return (vec![migrated.value], migrated.rules);
+                }
+            }
+            _ if linkerd::is_one(document) => match self.linkerd.fate(document, &mut self.notes) {
+                Fate::Policy(policy) => value = policy,
+                Fate::Within => return (Vec::new(), Vec::new()),
+                Fate::Stays => {}
+            },
+            _ => {}
+        }
+        (vec![value], Vec::new())
+    }
+
+    fn list(&mut self, list: &Node, value: &mut Value, version: Option<&str>) {
+        for name in ["items", "resources"] {
+            let items = list.member(name).map(Node::items).unwrap_or_default();
+            if value.get(name).is_some_and(Value::is_array) {
+                value[name] = items.iter().flat_map(|item| self.converted(item).0).collect();
+            }
+        }
+        match (version, list.text("kind")) {
+            (Some(V1BETA1 | V1BETA2), _) => value["apiVersion"] = V1BETA3.into(),
+            // One list may now have several kinds.
+            (Some(version), Some("AuthorizationPolicyList")) if version.starts_with("security.istio.io/") => {
+                value["apiVersion"] = "v1".into();
+                value["kind"] = "List".into();
+            }
+            _ => {}
         }
     }
-    Ok((text, notes))
+}
+
+/// What of a document that is written anew is where something was.
+fn renamed_path(document: &Node, rules: &[usize], path: &str) -> String {
+    let index = |path: &str, list: &str| -> Option<(usize, String)> {
+        let (index, rest) = path.strip_prefix(list)?.strip_prefix('[')?.split_once(']')?;
+        Some((index.parse().ok()?, rest.to_owned()))
+    };
+    if let Some((index, rest)) = index(path, "spec.rules") {
+        let last = rest.rsplit('.').next().unwrap_or_default();
+        let kept = ["ports", "hosts", "methods", "paths"].iter().find(|name| last.starts_with(**name));
+        let place = match kept {
+            Some(name) if *name == "ports" => format!(".networkAttributes.{last}"),
+            Some(_) => format!(".applicationAttributes.{last}"),
+            None if rest.starts_with(".from") => ".sources".to_owned(),
+            None => String::new(),
+        };
+        return format!("spec.rules[{}]{place}", rules.get(index).copied().unwrap_or(index));
+    }
+    if path.starts_with("spec.selector") || path.starts_with("spec.podSelector") {
+        return "spec.targetRefs".to_owned();
+    }
+    for (list, object) in [
+        ("identity", "authentication"),
+        ("metadata", "metadata"),
+        ("authorization", "authorization"),
+        ("callbacks", "callbacks"),
+    ] {
+        let Some((index, rest)) = index(path, &format!("spec.{list}")) else { continue };
+        let rule = document.member("spec").and_then(|spec| spec.member(list)?.items().get(index));
+        let name = rule.and_then(|rule| rule.text("name")).unwrap_or_default();
+        return format!("spec.{object}.{name}{rest}");
+    }
+    match path.strip_prefix("spec.identity") {
+        Some(rest) => format!("spec.authentication{rest}"),
+        None => path.to_owned(),
+    }
+}
+
+/// Whether a document has something that is of another shape.
+fn is_rewritten(document: &Node) -> bool {
+    let anew = |leaf: &&Node| {
+        let old = leaf.text("kind") == Some("AuthConfig") && leaf.text("apiVersion") == Some(V1BETA1);
+        old || istio::is_one(leaf) || linkerd::is_one(leaf)
+    };
+    leaves(document).iter().any(anew)
 }
 
 /// Lines of one document, with the line that separates it from the one before.
@@ -106,10 +237,6 @@ fn auth_configs(document: &Node) -> Vec<&Node> {
     }
 }
 
-fn has_version(document: &Node, version: &str) -> bool {
-    auth_configs(document).iter().any(|document| document.text("apiVersion") == Some(version))
-}
-
 /// The text as it is, but for the versions.
 fn renamed(document: &Node, first: usize, lines: &[&str]) -> String {
     let mut lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
@@ -124,46 +251,6 @@ fn renamed(document: &Node, first: usize, lines: &[&str]) -> String {
         }
     }
     lines.concat()
-}
-
-/// The document written anew; what stands before it is kept.
-fn rewritten(document: &Node, first: usize, lines: &[&str], notes: &mut Vec<Finding>) -> String {
-    let before = document.mark.line.saturating_sub(first).min(lines.len());
-    let (head, body) = lines.split_at(before);
-    let comments =
-        body.iter().enumerate().filter(|(_, line)| line.trim_start().starts_with('#') || line.contains(" #"));
-    let numbers: Vec<String> = comments.map(|(index, _)| (document.mark.line + index).to_string()).collect();
-    if !numbers.is_empty() {
-        let message =
-            format!("comments are lost where the document is written anew: look at lines {}", numbers.join(", "));
-        notes.push(note(&document.mark, String::new(), String::new(), message));
-    }
-    let value = converted(document, notes);
-    let is_json = body.first().is_some_and(|line| line.starts_with('{'));
-    let text = if is_json { format!("{value:#}\n") } else { emit::document(&value) };
-    head.concat() + &text
-}
-
-/// The value of a document with all AuthConfigs in it converted.
-fn converted(document: &Node, notes: &mut Vec<Finding>) -> Value {
-    let mut value = document.to_value();
-    match (document.text("kind"), document.text("apiVersion")) {
-        (Some("AuthConfig"), Some(V1BETA1)) => value = v1beta1::convert(document, value, notes),
-        (Some("List" | "AuthConfigList" | "PluginConfig"), version) => {
-            for name in ["items", "resources"] {
-                let items = document.member(name).map(Node::items).unwrap_or_default();
-                if let Some(Value::Array(values)) = value.get_mut(name) {
-                    values.iter_mut().zip(items).for_each(|(value, item)| *value = converted(item, notes));
-                }
-            }
-            if matches!(version, Some(V1BETA1 | V1BETA2)) {
-                value["apiVersion"] = V1BETA3.into();
-            }
-        }
-        (Some("AuthConfig"), Some(V1BETA2)) => value["apiVersion"] = V1BETA3.into(),
-        _ => {}
-    }
-    value
 }
 
 /// What a person must look at.

@@ -6,6 +6,7 @@ mod gateway;
 mod istio;
 mod plugin_config;
 mod servers;
+mod workload;
 
 use serde_json::{Map, Value, json};
 use sidegate_config::Documents;
@@ -15,6 +16,7 @@ use crate::args::{Files, Render, Target};
 use crate::documents::Configuration;
 use crate::{Outcome, emit, files, validate};
 use servers::Server;
+use workload::Of;
 
 /// What is rendered.
 struct Subject<'a> {
@@ -24,11 +26,14 @@ struct Subject<'a> {
     servers: Vec<Server>,
     documents: &'a Documents,
     arguments: &'a Render,
+    /// For whom; none: for all.
+    of: Option<&'a Of>,
 }
 
 pub fn run(arguments: &Render) -> Outcome {
     let Render { files: Files { files }, output, keep_keys, .. } = arguments;
-    let configuration = Configuration::of(&files::read(files)?);
+    let files = files::read(files)?;
+    let configuration = Configuration::of(&files);
     let documents = match validate::whole(&configuration) {
         Ok(documents) => documents,
         Err(findings) => {
@@ -36,40 +41,62 @@ pub fn run(arguments: &Render) -> Outcome {
             return Ok(false);
         }
     };
-    let (mut servers, unknown) = servers::called(&documents);
+    let servers = servers(&documents, *output);
+    let mut plugin_config = plugin_config::of(&configuration, &documents, *keep_keys);
+    if *output != Target::PluginConfig {
+        plugin_config::add_upstreams(&mut plugin_config, &servers);
+    }
+    let mut rendered: Vec<Value> = Vec::new();
+    for of in workload::all(arguments, &files)? {
+        let plugin_config = workload::only(plugin_config.clone(), of.as_ref())?;
+        // What was left out, nobody may miss.
+        if let Err(problems) = Policy::compile(plugin_config.to_string().as_bytes()) {
+            problems
+                .iter()
+                .for_each(|problem| anstream::eprintln!("sidegate: rendered, it would be refused: {problem}"));
+            return Ok(false);
+        }
+        let subject =
+            Subject { plugin_config, servers: servers.clone(), documents: &documents, arguments, of: of.as_ref() };
+        rendered.extend(manifests(&subject, *output)?);
+    }
+    print(&istio::each_once(rendered), *output);
+    Ok(true)
+}
+
+/// Whom policies call, and by which clusters.
+fn servers(documents: &Documents, output: Target) -> Vec<Server> {
+    let (mut servers, unknown) = servers::called(documents);
     for place in unknown {
         anstream::eprintln!(
             "note: {place}: whom it calls is known only when it is called: name a cluster in `upstreams`"
         );
     }
-    let naming = match output {
-        Target::PluginConfig => None,
-        Target::Envoy | Target::DockerCompose | Target::EnvoyExtensionPolicy => {
-            Some(Server::plain_name as fn(&Server) -> String)
+    let is_istio = matches!(output, Target::Wasmplugin | Target::Trafficextension);
+    if is_istio {
+        for Server { url, .. } in servers.iter().filter(|server| server.beside && server.grpc) {
+            let message = "is called by gRPC and by HTTP, and Istio's cluster of a port speaks one of them: name another cluster \
+                           in `upstreams`";
+            anstream::eprintln!("note: {}:{} {message}", url.host, url.port);
         }
-        Target::Wasmplugin | Target::Trafficextension => Some(Server::istio_name as fn(&Server) -> String),
-    };
-    let mut plugin_config = plugin_config::of(&configuration, &documents, *keep_keys);
-    if let Some(name) = naming {
-        servers.iter_mut().for_each(|server| server.name_by(name));
-        plugin_config::add_upstreams(&mut plugin_config, &servers);
     }
-    // What was left out, nobody may miss.
-    if let Err(problems) = Policy::compile(plugin_config.to_string().as_bytes()) {
-        problems.iter().for_each(|problem| anstream::eprintln!("sidegate: rendered, it would be refused: {problem}"));
-        return Ok(false);
+    match output {
+        Target::PluginConfig => {}
+        _ if is_istio => servers.iter_mut().for_each(|server| server.name_by(Server::istio_name)),
+        _ => servers.iter_mut().for_each(|server| server.name_by(Server::plain_name)),
     }
-    let subject = Subject { plugin_config, servers, documents: &documents, arguments };
-    let rendered = match output {
+    servers
+}
+
+fn manifests(subject: &Subject<'_>, output: Target) -> Result<Vec<Value>, String> {
+    Ok(match output {
         Target::PluginConfig => vec![subject.plugin_config.clone()],
-        Target::Envoy => vec![envoy::bootstrap(&subject)],
-        Target::DockerCompose => vec![compose::project(&subject)],
-        Target::Wasmplugin => istio::wasm_plugin(&subject)?,
-        Target::Trafficextension => istio::traffic_extension(&subject)?,
-        Target::EnvoyExtensionPolicy => vec![gateway::extension_policy(&subject)?],
-    };
-    print(&rendered, *output);
-    Ok(true)
+        Target::Envoy => vec![envoy::bootstrap(subject)],
+        Target::DockerCompose => vec![compose::project(subject)],
+        Target::Wasmplugin => istio::wasm_plugin(subject)?,
+        Target::Trafficextension => istio::traffic_extension(subject)?,
+        Target::EnvoyExtensionPolicy => vec![gateway::extension_policy(subject)?],
+    })
 }
 
 /// The plugin configuration as JSON, since that is what Envoy takes; manifests as YAML.
@@ -117,11 +144,17 @@ impl Subject<'_> {
     /// Of the manifest itself, or of one that goes with it for a server.
     fn metadata(&self, server: Option<&Server>) -> Value {
         let Render { name, namespace, .. } = self.arguments;
-        let name = match server {
-            Some(server) => {
-                format!("{name}-{}", server.plain_name().replace(|c: char| !c.is_ascii_alphanumeric(), "-"))
+        let (name, namespace) = match (server, self.of) {
+            (Some(server), _) => {
+                let name = format!("{name}-{}", server.plain_name().replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
+                (name, namespace.as_ref())
             }
-            None => name.clone(),
+            // What is about pods stands in their namespace.
+            (None, Some(Of { name: Some(own), workload })) => (format!("{name}-{own}"), workload.namespace.as_ref()),
+            (None, Some(Of { name: None, workload })) => {
+                (name.clone(), namespace.as_ref().or(workload.namespace.as_ref()))
+            }
+            (None, None) => (name.clone(), namespace.as_ref()),
         };
         match namespace {
             Some(namespace) => json!({ "name": name, "namespace": namespace }),
@@ -142,8 +175,11 @@ impl Subject<'_> {
         Ok(Some(json!({ "group": group, "kind": kind, "name": name })))
     }
 
-    /// `--selector name=value` as labels.
+    /// `--selector name=value` as labels, else those of the workload.
     fn selector(&self) -> Result<Map<String, Value>, String> {
+        if let (Some(Of { workload, .. }), [], None) = (self.of, &*self.arguments.selector, &self.arguments.target) {
+            return Ok(workload.labels.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect());
+        }
         let pair = |text: &String| match text.split_once('=') {
             Some((name, value)) => Ok((name.to_owned(), value.into())),
             None => Err(format!("`{text}`: a label is written as `name=value`")),

@@ -1,7 +1,5 @@
 //! Policies over identity: what is in force for a workload, and what becomes of one call.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 use sidegate_config::Workload;
 use sidegate_engine::east_west::explain::{Explanation, Question, explain as ask_engine};
@@ -12,6 +10,7 @@ use super::Subject;
 use crate::Outcome;
 use crate::args::{Explain, ExplainFormat};
 use crate::report::printable;
+use crate::workloads;
 
 /// Who has no identity, as `--from` says it.
 const NOBODY: &str = "nobody";
@@ -56,18 +55,9 @@ fn ask(mesh: &Mesh, workload: &str, arguments: &Explain) -> Result<Explanation, 
     ask_engine(mesh, &Question { workload, chain, port: arguments.port, call }).map_err(in_lines)
 }
 
-/// `NAMESPACE` or `NAMESPACE/SERVICEACCOUNT`, and labels.
+/// The workload that the command line names.
 pub fn known(workload: &str, arguments: &Explain) -> Result<Workload, String> {
-    let (namespace, service_account) = match workload.split_once('/') {
-        Some((namespace, account)) => (namespace, Some(account.to_owned())),
-        None => (workload, None),
-    };
-    let pair = |text: &String| match text.split_once('=') {
-        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
-        None => Err(format!("`{text}`: a label is written as `name=value`")),
-    };
-    let labels = arguments.labels.iter().map(pair).collect::<Result<BTreeMap<_, _>, _>>()?;
-    Ok(Workload { namespace: Some(namespace.to_owned()), labels, service_account, ..Workload::default() })
+    workloads::named(workload, &arguments.labels)
 }
 
 fn pairs(Explain { host, method, path, headers, .. }: &Explain) -> Result<Vec<(String, Vec<u8>)>, String> {

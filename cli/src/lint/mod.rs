@@ -4,6 +4,7 @@ mod api_keys;
 mod audience;
 mod hosts;
 mod missing_header;
+mod not_http;
 mod open;
 mod plain_identity;
 mod regex;
@@ -21,7 +22,7 @@ use sidegate_config::{
 type Lint = fn(&Documents, &mut Warnings);
 
 /// All checks by their names. One that is about another kind of document goes here too.
-const LINTS: [(&str, Lint); 9] = [
+const LINTS: [(&str, Lint); 10] = [
     ("missing-header", missing_header::check),
     ("audience", audience::check),
     ("hosts", hosts::check),
@@ -31,6 +32,7 @@ const LINTS: [(&str, Lint); 9] = [
     ("plain-identity", plain_identity::check),
     ("trusted-forwarders", trusted_forwarders::check),
     ("sources", sources::check),
+    ("not-http", not_http::check),
 ];
 
 /// All warnings, with the names of the checks.

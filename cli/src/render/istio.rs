@@ -30,14 +30,19 @@ fn all(subject: &Subject<'_>, kind: &str, spec: Map<String, Value>) -> Result<Ve
         manifests.extend(service_entry(subject, server));
         manifests.extend(destination_rule(subject, server));
     }
+    Ok(manifests)
+}
+
+/// Manifests without those that are there already.
+pub fn each_once(mut manifests: Vec<Value>) -> Vec<Value> {
     let mut seen: Vec<Value> = Vec::new();
     manifests.retain(|manifest| {
-        let known =
-            seen.iter().any(|other| other["kind"] == manifest["kind"] && other["metadata"] == manifest["metadata"]);
+        let same = |other: &Value| other["kind"] == manifest["kind"] && other["metadata"] == manifest["metadata"];
+        let known = manifest.get("metadata").is_some() && seen.iter().any(same);
         seen.push(manifest.clone());
         !known
     });
-    Ok(manifests)
+    manifests
 }
 
 /// Whom it is for, and where in the chain it stands: after Istio's own authentication.

@@ -12,6 +12,9 @@ use crate::validate::auth_configs;
 /// The Kubernetes API server, unless the options say another.
 const KUBERNETES: &str = "https://kubernetes.default.svc";
 
+/// Where SpiceDB's service is.
+const SPICEDB: &str = "/authzed.api.v1.PermissionsService";
+
 /// A server that policies call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
@@ -25,6 +28,8 @@ pub struct Server {
     pub grpc: bool,
     /// It is the API server of Kubernetes, whose certificates are of the cluster's own CA.
     pub kubernetes: bool,
+    /// At the same host and port something else is spoken, too.
+    pub beside: bool,
 }
 
 impl Server {
@@ -35,9 +40,14 @@ impl Server {
         }
     }
 
-    /// `host:port`.
+    /// `host:port`, and where that has two meanings, what is spoken: one cluster speaks one protocol.
     pub fn plain_name(&self) -> String {
-        format!("{}:{}", self.url.host, self.url.port)
+        let protocol = match (self.beside, self.grpc, self.is_tls()) {
+            (true, true, _) => "/grpc",
+            (true, false, false) => "/http",
+            _ => "",
+        };
+        format!("{}:{}{protocol}", self.url.host, self.url.port)
     }
 
     /// Istio's name for the service.
@@ -60,9 +70,10 @@ impl Server {
         self.url.scheme == "https"
     }
 
-    /// The URL of its root, as `upstreams` has it.
+    /// The URL of its root, as `upstreams` has it; of a service beside others its own.
     pub fn origin(&self) -> String {
-        format!("{}://{}", self.url.scheme, self.url.authority())
+        let path = if self.beside && self.grpc { &*self.url.path } else { "" };
+        format!("{}://{}{path}", self.url.scheme, self.url.authority())
     }
 }
 
@@ -88,8 +99,15 @@ pub fn called(documents: &Documents) -> (Vec<Server>, Vec<String>) {
         server
     });
     let mut all: Vec<Server> = Vec::new();
+    let servers: Vec<Server> = servers.collect();
+    let other = |server: &Server, other: &Server| {
+        let place = |server: &Server| (server.url.host.clone(), server.url.port);
+        !other.named && place(server) == place(other) && (server.grpc, server.is_tls()) != (other.grpc, other.is_tls())
+    };
+    let beside: Vec<bool> = servers.iter().map(|server| servers.iter().any(|known| other(server, known))).collect();
     // Two paths of one server may have two clusters; one cluster is needed once.
-    for server in servers {
+    for (server, beside) in servers.into_iter().zip(beside) {
+        let server = Server { beside: beside && !server.named, ..server };
         if !all.iter().any(|other| {
             other.named == server.named && other.cluster == server.cluster && other.origin() == server.origin()
         }) {
@@ -114,7 +132,7 @@ impl Calls {
         let path = path.split(['{', '?']).next().unwrap_or_default();
         match Url::parse(&format!("{authority}{path}")) {
             Ok(url) if !authority.contains('{') => {
-                let server = Server { url, cluster: String::new(), named: false, grpc, kubernetes };
+                let server = Server { url, cluster: String::new(), named: false, grpc, kubernetes, beside: false };
                 self.servers.entry(format!("{} {grpc}", server.url)).or_insert(server);
             }
             _ => self.unknown.push(place.to_owned()),
@@ -167,7 +185,7 @@ impl Calls {
         }
         if let Some(spicedb) = spicedb {
             let scheme = if spicedb.insecure { "http" } else { "https" };
-            self.add(place, &format!("{scheme}://{}", spicedb.endpoint), true, false);
+            self.add(place, &format!("{scheme}://{}{SPICEDB}", spicedb.endpoint), true, false);
         }
         self.kubernetes |= kubernetes_subject_access_review.is_some();
     }

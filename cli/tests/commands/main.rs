@@ -4,6 +4,7 @@
 
 mod explain;
 mod migrate;
+mod migrate_istio;
 mod render;
 mod test;
 mod usage;

@@ -10,6 +10,7 @@ fn v1beta1_is_written_anew_and_what_a_person_must_look_at_is_told() {
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     golden("migrate/v1beta1.yaml", &ran.out);
     golden("migrate/v1beta1.notes", &ran.err);
+    assert!(ran.out.contains("  # this one goes\n  hosts:"), "comments stay: {}", ran.out);
     // Nothing is left to migrate, and the engine takes it.
     let again = fed(&["migrate", "-f", "-"], &ran.out);
     assert_eq!((again.code, again.out.as_str(), again.err.as_str()), (Some(0), ran.out.as_str(), ""));
@@ -86,4 +87,79 @@ fn json_stays_json_and_lists_stay_lists() {
 fn standard_input_cannot_be_written_to() {
     let ran = fed(&["migrate", "-f", "-", "--write"], "");
     assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""));
+}
+
+#[test]
+fn istios_policies_become_ours_or_stay() {
+    let ran = sidegate(&["migrate", "-f", "documents/migrate/istio.yaml"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    golden("migrate/istio.yaml", &ran.out);
+    golden("migrate/istio.notes", &ran.err);
+    // What stays is told again, and nothing else changes.
+    let again = fed(&["migrate", "-f", "-"], &ran.out);
+    assert_eq!((again.code, again.out.as_str()), (Some(0), ran.out.as_str()));
+    let assumed = sidegate(&[
+        "migrate",
+        "-f",
+        "documents/migrate/istio.yaml",
+        "--assume",
+        "normal-forms",
+        "--assume",
+        "one-trust-domain",
+    ]);
+    golden("migrate/istio-assumed.notes", &assumed.err);
+    // Nobody has more than before.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ours.yaml").display().to_string();
+    fs::write(&path, &ran.out).unwrap();
+    let config = "apiVersion: sidegate.dev/v1alpha1\nkind: PluginConfig\noptions: {eastWest: {peerAddress: {sourceAddress: true}}}\n";
+    let with = folder.path().join("options.yaml").display().to_string();
+    fs::write(&with, config).unwrap();
+    let istio = ["explain", "-f", "documents/migrate/istio.yaml", "-f", &with, "--diff", &path, "--diff", &with];
+    let diff = sidegate(&istio);
+    assert!(matches!(diff.code, Some(0 | 1)), "{}", diff.err);
+    assert!(!diff.out.contains("newly allowed"), "{}", diff.out);
+}
+
+#[test]
+fn a_list_of_istios_policies_stays_a_list() {
+    let list = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: security.istio.io/v1\n  kind: AuthorizationPolicy\n  metadata: {name: a, namespace: b}\n  \
+                spec: {rules: [{}]}\n- {apiVersion: v1, kind: Service, metadata: {name: c}}\n";
+    let ran = fed(&["migrate", "-f", "-"], list);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    let out: serde_json::Value = yaml_serde::from_str(&ran.out).unwrap();
+    let kinds: Vec<_> =
+        out["items"].as_array().into_iter().flatten().map(|item| item["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["XAuthorizationPolicy", "Service"]);
+}
+
+#[test]
+fn linkerds_servers_become_ours_with_all_that_lets_in_there() {
+    let ran = sidegate(&["migrate", "-f", "documents/migrate/linkerd"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    golden("migrate/linkerd.yaml", &ran.out);
+    golden("migrate/linkerd.notes", &ran.err);
+    // By what is migrated: who calls from where may, and nobody else.
+    let config = "apiVersion: sidegate.dev/v1alpha1\nkind: PluginConfig\noptions: {eastWest: {peerAddress: {sourceAddress: true}}}\n---\n";
+    let asked = |account: &str, port: &str| {
+        let from = format!("spiffe://cluster.local/ns/{account}");
+        let call = [
+            "--workload",
+            "booksapp",
+            "--label",
+            "app=authors",
+            "--label",
+            "project=booksapp",
+            "--port",
+            port,
+            "--from",
+            &from,
+        ];
+        fed(&[&["explain", "-f", "-", "--tcp"][..], &call].concat(), &(config.to_owned() + &ran.out)).code
+    };
+    assert_eq!(asked("monitoring/sa/prometheus", "7001"), Some(0));
+    assert_eq!(asked("monitoring/sa/prometheus", "7002"), Some(1));
+    assert_eq!(asked("monitoring/sa/grafana", "7001"), Some(1));
+    // Of the right identity, but nobody knows from where.
+    assert_eq!(asked("booksapp/sa/webapp", "7001"), Some(1));
 }

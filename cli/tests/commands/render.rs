@@ -118,6 +118,27 @@ fn envoy_takes_what_is_rendered_for_it() {
     assert!(!validated(&ran.out.replace("failure_policy", "failure_polity")).status.success());
 }
 
+/// One host and port that speaks gRPC, HTTP and TLS: a cluster for each, and the module knows which is whose.
+#[test]
+fn one_cluster_speaks_one_protocol() {
+    let rendered = |target: &str, more: &[&str]| {
+        sidegate(&[&["render", "-f", "documents/two-protocols.yaml", "-o", target][..], more].concat())
+    };
+    let ran = rendered("envoy", &[]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    golden("render/two-protocols", &ran.out);
+    let envoy: Value = yaml_serde::from_str(&ran.out).unwrap();
+    let clusters = envoy["static_resources"]["clusters"].as_array().unwrap();
+    let names: Vec<_> = clusters.iter().filter_map(|cluster| cluster["name"].as_str()).collect();
+    let expected = ["upstream", "all.example.com:8443/http", "all.example.com:8443/grpc", "all.example.com:8443"];
+    assert_eq!(names.iter().collect::<std::collections::BTreeSet<_>>(), expected.iter().collect());
+    let speaks_http2 = |cluster: &&Value| cluster.get("typed_extension_protocol_options").is_some();
+    let http2: Vec<_> = clusters.iter().filter(speaks_http2).filter_map(|cluster| cluster["name"].as_str()).collect();
+    assert_eq!(http2, ["all.example.com:8443/grpc"]);
+    let ran = rendered("wasmplugin", &MODULE);
+    assert!(ran.err.contains("all.example.com:8443 is called by gRPC and by HTTP"), "{}", ran.err);
+}
+
 #[test]
 fn compose_gets_dollars_that_it_leaves_alone() {
     let ran = fed(
@@ -157,4 +178,42 @@ fn secrets_of_other_namespaces_go_in_with_the_grants() {
     golden("render/composed.json", &ran.out);
     // A Secret of the importer's namespace opens no door of the import, so that nobody reads it.
     assert_eq!(ran.out.matches("api_key_sha256").count(), 1);
+}
+
+/// For one workload only what is about it; for all of them, each by its own name.
+#[test]
+fn workloads_get_their_own() {
+    let of = |more: &[&str]| sidegate(&[&["render", "-f", "documents/split.yaml"][..], more].concat());
+    let api = of(&["-o", "plugin-config", "--workload", "prod/api", "--label", "app=api"]);
+    assert_eq!((api.code, api.err.as_str()), (Some(0), ""));
+    let config: Value = serde_json::from_str(&api.out).unwrap();
+    let names: Vec<_> = (config["resources"].as_array().into_iter().flatten())
+        .filter_map(|resource| resource["metadata"]["name"].as_str())
+        .collect();
+    assert_eq!(names, ["for-api", "nobody-from-dev", "prod"]);
+    assert_eq!(
+        config["workload"],
+        serde_json::json!({ "namespace": "prod", "labels": { "app": "api" }, "serviceAccount": "api" })
+    );
+    // It decides the same as all of them together.
+    let asked = |files: &str, input: &str, more: &[&str]| {
+        let call = ["--workload", "prod/api", "--label", "app=api", "--port", "8080", "--from"];
+        fed(&[&["explain", "-f", files][..], &call, more].concat(), input).code
+    };
+    for (from, code) in [("spiffe://cluster.local/ns/shop/sa/web", 0), ("spiffe://cluster.local/ns/dev/sa/web", 1)] {
+        assert_eq!(asked("documents/split.yaml", "", &[from]), Some(code));
+        assert_eq!(asked("-", &api.out, &[from]), Some(code));
+    }
+    let split = of(&[&["-o", "wasmplugin", "--split-by-workload"][..], &MODULE].concat());
+    assert_eq!(split.code, Some(0), "{}", split.err);
+    golden("render/split", &split.out);
+    golden("render/split.notes", &split.err);
+    assert_eq!(of(&[&["-o", "wasmplugin", "--split-by-workload"][..], &MODULE].concat()).out, split.out);
+    let stream = of(&["-o", "plugin-config", "--split-by-workload"]);
+    let values: Vec<Value> = serde_json::Deserializer::from_str(&stream.out).into_iter().map(Result::unwrap).collect();
+    assert_eq!(values.len(), 3, "{}", stream.out);
+    let none = sidegate(&["render", "-f", "documents/mesh.yaml", "-o", "plugin-config", "--split-by-workload"]);
+    assert_eq!((none.code, none.out.as_str()), (Some(2), ""));
+    let envoy = of(&["-o", "envoy", "--split-by-workload"]);
+    assert_eq!((envoy.code, envoy.out.as_str()), (Some(2), ""));
 }

@@ -110,3 +110,27 @@ fn policies_over_identity_are_checked() {
     assert_eq!(ran.code, Some(1));
     assert!(ran.out.contains("<stdin>:6:3: error: AuthorizationPolicy b/a: spec.action: "), "{}", ran.out);
 }
+
+#[test]
+fn denials_by_http_where_there_may_be_none_are_warned_of() {
+    let ran = sidegate(&["validate", "-f", "documents/not-http.yaml"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.out);
+    golden("validate/not-http.txt", &ran.out);
+}
+
+/// Of Istio's group the policies are read, and found again in their file; other kinds are Istio's.
+#[test]
+fn istios_policies_are_ours_to_check() {
+    let ran = sidegate(&["validate", "-f", "documents/migrate/istio.yaml"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.out);
+    golden("validate/istio.txt", &ran.out);
+    let list = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicyList\nitems:\n- metadata: {name: a, namespace: b}\n  spec:\n    \
+                rules: [{to: [{operation: {ports: [http]}}]}]\n---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\n\
+                metadata: {name: mtls}\n";
+    let ran = fed(&["validate", "-f", "-"], list);
+    assert_eq!(ran.code, Some(1), "{}", ran.out);
+    let place =
+        "<stdin>:6:40: error: Istio AuthorizationPolicy b/a: spec.rules[0].to[0].operation.ports[0]: `http` is no port";
+    assert!(ran.out.contains(place), "{}", ran.out);
+    assert!(ran.out.contains("note: PeerAuthentication default/mtls: is none of ours: left out"), "{}", ran.out);
+}
