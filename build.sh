@@ -71,7 +71,7 @@ run_test() {
 run_e2e() {
   build_modules
   say "the corpus and the scenarios, through Envoy"
-  with_envoy patiently "tests in Envoy" cargo test --quiet -p sidegate-tests --test envoy --test core --test e2e --test docs
+  with_envoy patiently "tests in Envoy" cargo test --quiet -p sidegate-tests --test envoy --test core --test e2e --test docs --test examples
   say "what \`sidegate render\` makes, by Envoy"
   with_envoy patiently "the command line" cargo test --quiet -p sidegate --test commands envoy_takes
 }

@@ -7,6 +7,8 @@ cd "$1"
 # key NAME
 key() {
   openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1.key"
+  # Envoy's image reads it as another user.
+  chmod 644 "$1.key"
 }
 
 # workload NAME SPIFFE-ID

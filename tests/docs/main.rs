@@ -13,6 +13,7 @@ use std::process::Command;
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 use sidegate_engine::Policy;
+use sidegate_tests::markdown::{Block, Command as Shown, blocks, commands};
 use sidegate_tests::{native, prepare, schemas};
 
 fn main() {
@@ -27,19 +28,14 @@ fn main() {
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
 }
 
-/// A fenced block.
-struct Block {
-    line: usize,
-    info: String,
-    text: String,
-}
-
 fn trials(document: &str, Block { line, info, text }: Block, not_run: &BTreeMap<String, String>) -> Vec<Trial> {
     match info.as_str() {
         "yaml" => vec![Trial::test(format!("{document}:{line}"), move || configuration(&text).map_err(Failed::from))],
+        // Those of the examples are run by `--test examples`.
+        "console" if document.starts_with("envoy-examples/") => Vec::new(),
         "console" => commands(&text)
             .into_iter()
-            .map(|(command, output)| {
+            .map(|Shown { text: command, output }| {
                 let can_run = match command.starts_with("sidegate ") {
                     true => programs().join("sidegate").is_file(),
                     false => std::env::var_os("ENVOY").is_some(),
@@ -75,19 +71,6 @@ fn lines_exist(diff: &str) -> Result<(), String> {
     }
 }
 
-/// Commands and what they print.
-fn commands(text: &str) -> Vec<(String, String)> {
-    let mut commands: Vec<(String, String)> = Vec::new();
-    for line in text.lines() {
-        match (line.strip_prefix("$ "), commands.last_mut()) {
-            (Some(command), _) => commands.push((command.to_owned(), String::new())),
-            (None, Some((_, output))) => output.extend([line, "\n"]),
-            (None, None) => panic!("`{line}`: a console block starts with `$ ` and a command"),
-        }
-    }
-    commands
-}
-
 fn run(command: &str, expected: &str) -> Result<(), String> {
     let path = format!("{}:{}", programs().display(), std::env::var("PATH").unwrap_or_default());
     let output = Command::new("bash").args(["-euc", command]).env("PATH", path).current_dir(root()).output();
@@ -103,20 +86,6 @@ fn run(command: &str, expected: &str) -> Result<(), String> {
 fn programs() -> PathBuf {
     let test = std::env::current_exe().unwrap_or_default();
     test.ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default()
-}
-
-fn blocks(text: &str) -> Vec<Block> {
-    let mut blocks = Vec::new();
-    let mut open: Option<Block> = None;
-    for (index, line) in text.lines().enumerate() {
-        match (line.trim_start().strip_prefix("```"), open.as_mut()) {
-            (Some(_), Some(_)) => blocks.extend(open.take()),
-            (Some(info), None) => open = Some(Block { line: index + 1, info: info.to_owned(), text: String::new() }),
-            (None, Some(block)) => block.text.extend([line, "\n"]),
-            (None, None) => {}
-        }
-    }
-    blocks
 }
 
 fn root() -> PathBuf {

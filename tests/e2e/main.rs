@@ -9,7 +9,6 @@ use world::World;
 
 mod bodies;
 mod east_west;
-mod examples;
 mod faults;
 mod frames;
 mod keys;
@@ -57,7 +56,7 @@ fn main() {
             started.check(&vector).map_err(Into::into)
         })
     }));
-    let own = [updates::ALL, vm::ALL, wristbands::ALL, faults::ALL, examples::ALL, east_west::OWN];
+    let own = [updates::ALL, vm::ALL, wristbands::ALL, faults::ALL, east_west::OWN];
     trials.extend(own.concat().into_iter().map(|(name, scenario)| {
         let paths = paths.clone();
         Trial::test(name, move || {

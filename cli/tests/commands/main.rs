@@ -2,6 +2,7 @@
 //!
 //! What it prints is in `tests/golden`; with `UPDATE_GOLDEN=1` it is written there.
 
+mod examples;
 mod explain;
 mod migrate;
 mod migrate_istio;
@@ -33,9 +34,14 @@ pub fn sidegate(arguments: &[&str]) -> Ran {
 
 /// The same, with something on standard input.
 pub fn fed(arguments: &[&str], input: &str) -> Ran {
+    run_in(&here(), arguments, input)
+}
+
+/// The same, in a folder.
+pub fn run_in(folder: &Path, arguments: &[&str], input: &str) -> Ran {
     let mut child = Command::new(env!("CARGO_BIN_EXE_sidegate"))
         .args(arguments)
-        .current_dir(here())
+        .current_dir(folder)
         .env_remove("CLICOLOR_FORCE")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

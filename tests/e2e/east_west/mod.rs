@@ -1,6 +1,5 @@
 //! Policies over identity, from sidecar to sidecar over mutual TLS.
 
-pub mod example;
 pub mod forwarded;
 pub mod http;
 pub mod mesh;
@@ -23,4 +22,4 @@ pub fn all() -> Vec<(&'static str, Scenario)> {
 pub type Alone = fn(&Paths);
 
 /// All of those.
-pub const OWN: &[(&str, Alone)] = &[updates::UNDER_LOAD, example::EXAMPLE];
+pub const OWN: &[(&str, Alone)] = &[updates::UNDER_LOAD];

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 /// The server.
 #[derive(Debug, Clone)]
@@ -26,7 +27,16 @@ impl Talker {
     /// # Errors
     /// No port is to be had.
     pub async fn start(banner: &'static [u8]) -> std::io::Result<Self> {
-        let (listener, address) = super::bind().await?;
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), banner).await
+    }
+
+    /// The same, at an address.
+    ///
+    /// # Errors
+    /// The address is not to be had.
+    pub async fn start_at(address: SocketAddr, banner: &'static [u8]) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
         let counts = Arc::new(Counts::default());
         let talker = Self { address, counts: Arc::clone(&counts) };
         tokio::spawn(async move {

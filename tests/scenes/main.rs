@@ -1,0 +1,72 @@
+//! The examples of `envoy-examples/`: `cargo test -p sidegate-tests --test examples -- NAME`.
+//!
+//! The commands of a README are run in a copy of its folder, one after another. In place of `docker compose` the servers of
+//! `docker-compose.yaml` are started here, those of all examples at once: see `tests/src/scene`. With `EXAMPLES_IN_DOCKER` set
+//! they are run as they stand there.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use sidegate_tests::envoy::Paths;
+use sidegate_tests::scene::{self, Example, Scene, Stage, Theirs};
+
+mod files;
+
+/// The servers, and the scenes that wait for them; each is taken by its own test.
+static STAGE: OnceLock<Result<Started, String>> = OnceLock::new();
+/// Everybody wants port 8000.
+static DOCKER: Mutex<()> = Mutex::new(());
+
+struct Started {
+    _stage: Stage,
+    scenes: Mutex<Vec<Scene>>,
+}
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or(Some(4));
+    let paths = Paths::from_env();
+    let command_line = scene::programs().join("sidegate").is_file();
+    let docker = std::env::var_os("EXAMPLES_IN_DOCKER").is_some();
+    let mut trials = files::trials();
+    for name in Example::all() {
+        let offline = name.clone();
+        let without_envoy = move || Ok(Example::copy(&offline, None)?.run_without_servers()?);
+        let title = format!("{name}: the commands that need no Envoy");
+        trials.push(Trial::test(title, without_envoy).with_ignored_flag(!command_line));
+        let (left_out, paths) = (paths.is_none(), paths.clone());
+        let title = format!("{name}: what its README does, in {}", if docker { "Docker" } else { "Envoy" });
+        let play = move || {
+            let paths = paths.as_ref().ok_or("there is no Envoy")?;
+            if docker { in_docker(&name, paths) } else { in_envoy(&name, paths) }
+        };
+        trials.push(Trial::test(title, play).with_ignored_flag(left_out));
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // `exit` runs no destructors; what was started by others ends by itself when we do.
+    conclusion.exit();
+}
+
+fn in_envoy(name: &str, paths: &Paths) -> Result<(), Failed> {
+    let started = STAGE.get_or_init(|| {
+        let begin = |(number, name): (u8, String)| {
+            let begun = Example::copy(&name, Some(&paths.wasm)).and_then(|example| example.begin(&Theirs, number));
+            begun.map_err(|error| format!("{name}: {error}"))
+        };
+        let scenes = (1..).zip(Example::all()).map(begin).collect::<Result<Vec<Scene>, String>>()?;
+        let stage = Stage::start(paths, &scenes, &Theirs)?;
+        Ok(Started { _stage: stage, scenes: Mutex::new(scenes) })
+    });
+    let Started { scenes, .. } = started.as_ref().map_err(Failed::from)?;
+    let scene = {
+        let mut scenes = scenes.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = scenes.iter().position(|scene| scene.name() == name).ok_or("it has no scene")?;
+        scenes.swap_remove(index)
+    };
+    Ok(scene.run()?)
+}
+
+fn in_docker(name: &str, paths: &Paths) -> Result<(), Failed> {
+    let _one = DOCKER.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(Example::copy(name, Some(&paths.wasm))?.run_with_docker()?)
+}
