@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
@@ -10,17 +11,32 @@ use sidegate_tests::scene::{self, Example, plugin_configurations};
 
 pub fn trials() -> Vec<Trial> {
     let all = Example::all();
+    let compose_is_here = docker_compose(&["version"]).is_ok();
+    if !compose_is_here {
+        println!("left out: what Docker Compose itself says of the projects; `docker compose` is not here");
+    }
     let mut trials = vec![Trial::test("all examples are told of in their list", || listed().map_err(Failed::from))];
     for name in all {
         let folder = scene::examples().join(&name);
-        let compose = folder.clone();
+        let (compose, by_docker) = (folder.clone(), folder.join("docker-compose.yaml").display().to_string());
+        let config = move || Ok(docker_compose(&["-f", &by_docker, "config", "--quiet"])?);
+        let title = format!("{name}: docker-compose.yaml, by Docker Compose itself");
+        trials.push(Trial::test(title, config).with_ignored_flag(!compose_is_here));
         trials
             .push(Trial::test(format!("{name}: docker-compose.yaml"), move || project(&compose).map_err(Failed::from)));
-        trials.push(Trial::test(format!("{name}: Envoy has the policy that people read"), move || {
+        trials.push(Trial::test(format!("{name}: Envoy and Istio have the policy that people read"), move || {
             same_policy(&folder).map_err(Failed::from)
         }));
     }
     trials
+}
+
+fn docker_compose(arguments: &[&str]) -> Result<(), String> {
+    let output = Command::new("docker").arg("compose").args(arguments).output().map_err(|error| error.to_string())?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
 }
 
 /// The list of the examples, and that of the project.
@@ -62,15 +78,18 @@ fn project(folder: &Path) -> Result<(), String> {
 /// it prints by the tests of the command line.
 fn same_policy(folder: &Path) -> Result<(), String> {
     let read = |file: &str| fs::read_to_string(folder.join(file)).map_err(|error| format!("{file}: {error}"));
-    let envoy = read("envoy.yaml")?;
-    if envoy.starts_with("# sidegate render ") {
-        return Ok(());
-    }
     let parse = |text: &str| yaml_serde::from_str::<Value>(text).map_err(|error| error.to_string());
-    let policy = parse(&read("policy.yaml")?)?;
-    let configurations = plugin_configurations(&parse(&envoy)?);
-    match !configurations.is_empty() && configurations.iter().all(|configuration| *configuration == policy) {
-        true => Ok(()),
-        false => Err("the policies in envoy.yaml are not those of policy.yaml".to_owned()),
+    let is_made = |text: &str| text.starts_with("# sidegate ");
+    let (envoy, istio) = (read("envoy.yaml")?, read("wasmplugin.yaml")?);
+    let policy = || parse(&read("policy.yaml")?);
+    if !is_made(&envoy) {
+        let (policy, configurations) = (policy()?, plugin_configurations(&parse(&envoy)?));
+        if configurations.is_empty() || configurations.iter().any(|configuration| *configuration != policy) {
+            return Err("the policies in envoy.yaml are not those of policy.yaml".to_owned());
+        }
     }
+    if !is_made(&istio) && parse(&istio)?["spec"]["pluginConfig"] != policy()? {
+        return Err("the policies in wasmplugin.yaml are not those of policy.yaml".to_owned());
+    }
+    Ok(())
 }

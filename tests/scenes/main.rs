@@ -4,9 +4,11 @@
 //! `docker-compose.yaml` are started here, those of all examples at once: see `tests/src/scene`. With `EXAMPLES_IN_DOCKER` set
 //! they are run as they stand there.
 
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use sidegate_tests::compose::Project;
 use sidegate_tests::envoy::Paths;
 use sidegate_tests::scene::{self, Example, Scene, Stage, Theirs};
 
@@ -34,7 +36,8 @@ fn main() {
         let without_envoy = move || Ok(Example::copy(&offline, None)?.run_without_servers()?);
         let title = format!("{name}: the commands that need no Envoy");
         trials.push(Trial::test(title, without_envoy).with_ignored_flag(!command_line));
-        let (left_out, paths) = (paths.is_none(), paths.clone());
+        let no_image = docker && !images(&name).iter().all(|image| has_image(image));
+        let (left_out, paths) = (paths.is_none() || no_image, paths.clone());
         let title = format!("{name}: what its README does, in {}", if docker { "Docker" } else { "Envoy" });
         let play = move || {
             let paths = paths.as_ref().ok_or("there is no Envoy")?;
@@ -50,7 +53,7 @@ fn main() {
 fn in_envoy(name: &str, paths: &Paths) -> Result<(), Failed> {
     let started = STAGE.get_or_init(|| {
         let begin = |(number, name): (u8, String)| {
-            let begun = Example::copy(&name, Some(&paths.wasm)).and_then(|example| example.begin(&Theirs, number));
+            let begun = Example::copy(&name, Some(&paths.wasm)).and_then(|example| example.begin(number));
             begun.map_err(|error| format!("{name}: {error}"))
         };
         let scenes = (1..).zip(Example::all()).map(begin).collect::<Result<Vec<Scene>, String>>()?;
@@ -64,6 +67,25 @@ fn in_envoy(name: &str, paths: &Paths) -> Result<(), Failed> {
         scenes.swap_remove(index)
     };
     Ok(scene.run()?)
+}
+
+/// The images of an example.
+fn images(name: &str) -> Vec<String> {
+    let project = Project::load(&scene::examples().join(name)).unwrap_or_else(|error| panic!("{error}"));
+    project.services.into_values().map(|service| service.image).collect()
+}
+
+/// Whether an image is here, or can be pulled.
+fn has_image(image: &str) -> bool {
+    let docker = |arguments: &[&str]| {
+        let status = Command::new("docker").args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    };
+    let has = docker(&["image", "inspect", image]) || docker(&["pull", "--quiet", image]);
+    if !has {
+        println!("left out: what needs the image {image}, which cannot be pulled");
+    }
+    has
 }
 
 fn in_docker(name: &str, paths: &Paths) -> Result<(), Failed> {

@@ -25,11 +25,16 @@ pub struct Command {
 pub fn blocks(text: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut open: Option<Block> = None;
+    // In a list a block is indented as a whole.
+    let mut margin = "";
     for (index, line) in text.lines().enumerate() {
         match (line.trim_start().strip_prefix("```"), open.as_mut()) {
             (Some(_), Some(_)) => blocks.extend(open.take()),
-            (Some(info), None) => open = Some(Block { line: index + 1, info: info.to_owned(), text: String::new() }),
-            (None, Some(block)) => block.text.extend([line, "\n"]),
+            (Some(info), None) => {
+                margin = line.split('`').next().unwrap_or_default();
+                open = Some(Block { line: index + 1, info: info.to_owned(), text: String::new() });
+            }
+            (None, Some(block)) => block.text.extend([line.strip_prefix(margin).unwrap_or(line), "\n"]),
             (None, None) => {}
         }
     }
@@ -57,6 +62,12 @@ pub fn commands(text: &str) -> Vec<Command> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_block_of_a_list_begins_where_its_fence_does() {
+        let [block] = <[_; 1]>::try_from(blocks("1. a\n\n   ```yaml\n   a:\n     b: 1\n   ```\n")).unwrap();
+        assert_eq!(block.text, "a:\n  b: 1\n");
+    }
 
     #[test]
     fn a_command_goes_on_after_a_backslash() {

@@ -40,7 +40,9 @@ fn files_are_what_their_first_line_prints() {
             }
             made.push(name(&file).to_owned());
         }
-        assert!(made.contains(&"wasmplugin.yaml".to_owned()), "{}: {made:?}", folder.display());
+        // `--test examples` compares the policy in those that are written by hand.
+        let by_hand = name(&folder) == "database";
+        assert!(by_hand || made.contains(&"wasmplugin.yaml".to_owned()), "{}: {made:?}", folder.display());
     }
 }
 

@@ -114,14 +114,14 @@ impl Example {
     ///
     /// # Errors
     /// A command fails, or they are never started.
-    pub fn begin(self, stand_ins: &dyn StandIns, number: u8) -> Result<Scene, String> {
+    pub fn begin(self, number: u8) -> Result<Scene, String> {
         let project = Project::load(&self.folder())?;
         let process = u8::try_from(std::process::id() % 100).unwrap_or_default();
         let places: Vec<Place> = (project.in_order()?.into_iter().zip(10..))
             .map(|((name, service), last)| Place {
                 name: name.to_owned(),
                 service: service.clone(),
-                address: stand_ins.address(service).unwrap_or(Ipv4Addr::new(127, 100 + process, number, last)),
+                address: Ipv4Addr::new(127, 100 + process, number, last),
             })
             .collect();
         let mut shell = Shell::start(&self.folder(), &published(&places)?)?;

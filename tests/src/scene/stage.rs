@@ -17,13 +17,10 @@ use crate::servers::keycloak::Keycloak;
 use crate::servers::talker::Talker;
 
 /// What a database of MySQL's kind says first.
-const GREETING: &[u8] = b"\x4a\0\0\0\x0a11.8.2-MariaDB\0";
+const GREETING: &[u8] = b"\x4a\0\0\0\x0a11.8.2-MariaDB\0\x07\0\0\0saltsalt\0\xfe\xf7\x2d\x02\0\xff\xa1\x15\0\0\0\0\0\0";
 
 /// Who stands in for images that are no Envoy.
 pub trait StandIns {
-    /// Where it is, if not at an address of its own.
-    fn address(&self, service: &Service) -> Option<Ipv4Addr>;
-
     /// Starts it, at the port that it has in its container. It ends when this is dropped.
     ///
     /// # Errors
@@ -49,10 +46,6 @@ pub struct Stage {
 }
 
 impl StandIns for Theirs {
-    fn address(&self, _: &Service) -> Option<Ipv4Addr> {
-        None
-    }
-
     fn start(
         &self,
         runtime: &Runtime,
