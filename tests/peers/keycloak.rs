@@ -8,6 +8,7 @@ use sidegate_tests::client::{Request, Response};
 use sidegate_tests::envoy::Paths;
 use sidegate_tests::envoy::config::Cluster;
 
+use crate::examples::Examples;
 use crate::server::{self, Launch, Server};
 use crate::stage::{self, Policy, Stage, denied, reason, upstream_header};
 use crate::web::Web;
@@ -53,11 +54,16 @@ const ALL: &[(&str, Case<World>)] = &[
         "jwt: after a rotation of PS256 new tokens pass at once, and those of the key that is gone no longer",
         rotation_ps,
     ),
+    ("the example `keycloak`: what its README does", |world| world.examples.run("keycloak")),
+    ("the example `roles`: what its README does", |world| world.examples.run("roles")),
+    ("the example `introspection`: what its README does", |world| world.examples.run("introspection")),
+    ("the example `login`: what its README does", |world| world.examples.run("login")),
 ];
 
 struct World {
     stage: Stage,
     web: Web,
+    examples: Examples,
     _keycloak: Server,
 }
 
@@ -74,8 +80,9 @@ pub fn suite(paths: &Paths, home: &Path) -> Result<Suite, String> {
     }
     let info = web.json("GET", "/admin/serverinfo", &administrator(&web)?, &Value::Null)?;
     let version = info["systemInfo"]["version"].as_str().ok_or("Keycloak does not say its version")?.to_owned();
+    let examples = Examples::start(paths, port, &|realm| import(&web, &administrator(&web)?, realm))?;
     let stage = Stage::start(paths, &[("http://keycloak.test", Cluster::new("keycloak", web.address))], &policies())?;
-    Ok(Suite::new(version, World { stage, web, _keycloak: keycloak }, ALL))
+    Ok(Suite::new(version, World { stage, web, examples, _keycloak: keycloak }, ALL))
 }
 
 fn start(home: &Path, port: u16, management: u16) -> Result<Server, String> {
