@@ -30,6 +30,7 @@ usage() {
 ./build.sh test           unit tests, the corpus natively, in wasm, and through a real Envoy
 ./build.sh e2e            only what needs Envoy: the corpus and the end-to-end tests
 ./build.sh peers [NAME…]  the cases against real servers; NAME: only these; nothing written
+./build.sh compose        the READMEs of the examples as they stand there, where a Docker engine runs
 ./build.sh opa            OPA's own test-suite for Rego; docs/rego.md and docs/rego-opa.md are written
 ./build.sh istio          Istio's golden files, its filters beside Sidegate in Envoy; docs/istio.md is written
 ./build.sh wasm           build target/sidegate.wasm and target/sidegate-core.wasm
@@ -47,7 +48,7 @@ main() {
   local command=${1:-help}
   shift || true
   case $command in
-    demo | test | e2e | peers | opa | istio | wasm | envoy | check | bench) "run_$command" "$@" ;;
+    demo | test | e2e | peers | compose | opa | istio | wasm | envoy | check | bench) "run_$command" "$@" ;;
     help | -h | --help) usage ;;
     *) die "there is no command \`$command\`; \`./build.sh help\` lists them" ;;
   esac
@@ -89,6 +90,19 @@ run_peers() {
   done
   say "cases against real servers, through Envoy"
   PEERS_PAGE=$page with_envoy patiently "peers" cargo test --quiet -p sidegate-tests --test peers
+}
+
+# Examples whose images are not here and cannot be pulled are left out, which is told.
+run_compose() {
+  source tests/scenes/docker.sh
+  need_docker
+  build_modules
+  install_envoy
+  need_envoy_image
+  need_native_rust
+  cargo build --quiet -p sidegate
+  say "the examples, in Docker"
+  EXAMPLES_IN_DOCKER=1 with_envoy cargo test --quiet -p sidegate-tests --test examples
 }
 
 run_bench() {
