@@ -88,87 +88,25 @@ pub fn compile(specs: &BTreeMap<String, AuthenticationSpec>, compiler: &mut Comp
 }
 
 fn compile_rule(name: &str, spec: &AuthenticationSpec, compiler: &mut Compiler<'_>) -> Option<Step<Authentication>> {
+    let methods = compile_methods(spec, compiler);
     let AuthenticationSpec {
         priority,
         metrics,
         when,
         cache,
-        credentials,
         defaults,
         overrides,
-        api_key,
-        jwt,
-        oauth2_introspection,
-        x509,
-        kubernetes_token_review,
-        plain,
-        anonymous,
-        hmac,
         deny_with,
+        credentials: _,
+        api_key: _,
+        jwt: _,
+        oauth2_introspection: _,
+        x509: _,
+        kubernetes_token_review: _,
+        plain: _,
+        anonymous: _,
+        hmac: _,
     } = spec;
-    if hmac.is_some() && credentials.is_some() {
-        compiler.at("credentials", |compiler| {
-            compiler.problem("`hmac` finds its credential in `Signature` and `Signature-Input`: leave this out");
-        });
-    }
-    let credentials = compiler.at("credentials", |compiler| Credentials::compile(credentials.as_ref(), compiler));
-    let mut methods: Vec<(&'static str, Method)> = Vec::new();
-    let before = [
-        api_key.is_some(),
-        jwt.is_some(),
-        x509.is_some(),
-        plain.is_some(),
-        anonymous.is_some(),
-        hmac.is_some(),
-        oauth2_introspection.is_some(),
-        kubernetes_token_review.is_some(),
-    ];
-    if let Some(spec) = api_key {
-        let credentials = credentials.clone();
-        let method = compiler.at("apiKey", |compiler| api_key::ApiKey::compile(spec, credentials, compiler));
-        methods.push(("IDENTITY_APIKEY", Method::ApiKey(method)));
-    }
-    if let Some(spec) = jwt {
-        let credentials = credentials.clone();
-        let method = compiler.at("jwt", |compiler| jwt::Jwt::compile(spec, credentials, compiler));
-        methods.push(("IDENTITY_JWT", Method::Jwt(method)));
-    }
-    if let Some(spec) = oauth2_introspection {
-        let credentials = credentials.clone();
-        let method = compiler.at("oauth2Introspection", |compiler| {
-            oauth2_introspection::OAuth2Introspection::compile(spec, credentials, compiler)
-        });
-        methods.extend(method.map(|method| ("IDENTITY_OAUTH2", Method::OAuth2Introspection(method))));
-    }
-    if let Some(spec) = kubernetes_token_review {
-        let method = compiler.at("kubernetesTokenReview", |compiler| {
-            kubernetes_token_review::KubernetesTokenReview::compile(spec, credentials, compiler)
-        });
-        methods.extend(method.map(|method| ("IDENTITY_KUBERNETES", Method::KubernetesTokenReview(method))));
-    }
-    #[cfg(feature = "x509")]
-    if let Some(spec) = x509 {
-        let method = compiler.at("x509", |compiler| x509::X509::compile(spec, compiler));
-        methods.push(("IDENTITY_MTLS", Method::X509(method)));
-    }
-    #[cfg(not(feature = "x509"))]
-    if x509.is_some() {
-        compiler.at("x509", |compiler| compiler.left_out("x509"));
-    }
-    if let Some(spec) = plain {
-        let method = compiler.at("plain", |compiler| plain::Plain::compile(spec, compiler));
-        methods.push(("IDENTITY_PLAIN", Method::Plain(method)));
-    }
-    if anonymous.is_some() {
-        methods.push(("IDENTITY_NOOP", Method::Anonymous(anonymous::Anonymous)));
-    }
-    if let Some(spec) = hmac {
-        let method = compiler.at("hmac", |compiler| hmac::HmacSignature::compile(spec, compiler));
-        methods.push(("IDENTITY_HMAC", Method::Hmac(Box::new(method))));
-    }
-    if before.into_iter().filter(|given| *given).count() != 1 {
-        compiler.problem("exactly one method is needed: `apiKey`, `jwt`, `x509`, `plain`, `anonymous`, `oauth2Introspection`, `kubernetesTokenReview` or `hmac`");
-    }
     let extension = extension::Extension::compile(defaults, overrides, compiler);
     let (kind, method) = methods.into_iter().next()?;
     let challenge = method.challenge().to_owned();
@@ -192,6 +130,72 @@ fn compile_rule(name: &str, spec: &AuthenticationSpec, compiler: &mut Compiler<'
         });
     }
     Some(step)
+}
+
+/// The methods of a rule, each with its `evaluator_type`; more or less than one is a problem that is told of.
+fn compile_methods(spec: &AuthenticationSpec, compiler: &mut Compiler<'_>) -> Vec<(&'static str, Method)> {
+    let AuthenticationSpec { api_key, jwt, oauth2_introspection, kubernetes_token_review, .. } = spec;
+    let AuthenticationSpec { credentials, x509, plain, anonymous, hmac, .. } = spec;
+    if hmac.is_some() && credentials.is_some() {
+        compiler.at("credentials", |compiler| {
+            compiler.problem("`hmac` finds its credential in `Signature` and `Signature-Input`: leave this out");
+        });
+    }
+    let credentials = compiler.at("credentials", |compiler| Credentials::compile(credentials.as_ref(), compiler));
+    let mut compiled = Vec::new();
+    let mut given: usize = 0;
+    let mut add = |key: &str, kind: &'static str, make: &mut dyn FnMut(&mut Compiler<'_>) -> Option<Method>| {
+        given = given.saturating_add(1);
+        compiled.extend(compiler.at(key, make).map(|method| (kind, method)));
+    };
+    if let Some(spec) = api_key {
+        add("apiKey", "IDENTITY_APIKEY", &mut |compiler| {
+            Some(Method::ApiKey(api_key::ApiKey::compile(spec, credentials.clone(), compiler)))
+        });
+    }
+    if let Some(spec) = jwt {
+        add("jwt", "IDENTITY_JWT", &mut |compiler| {
+            Some(Method::Jwt(jwt::Jwt::compile(spec, credentials.clone(), compiler)))
+        });
+    }
+    if let Some(spec) = oauth2_introspection {
+        add("oauth2Introspection", "IDENTITY_OAUTH2", &mut |compiler| {
+            oauth2_introspection::OAuth2Introspection::compile(spec, credentials.clone(), compiler)
+                .map(Method::OAuth2Introspection)
+        });
+    }
+    if let Some(spec) = kubernetes_token_review {
+        add("kubernetesTokenReview", "IDENTITY_KUBERNETES", &mut |compiler| {
+            kubernetes_token_review::KubernetesTokenReview::compile(spec, credentials.clone(), compiler)
+                .map(Method::KubernetesTokenReview)
+        });
+    }
+    #[cfg(feature = "x509")]
+    if let Some(spec) = x509 {
+        add("x509", "IDENTITY_MTLS", &mut |compiler| Some(Method::X509(x509::X509::compile(spec, compiler))));
+    }
+    #[cfg(not(feature = "x509"))]
+    if x509.is_some() {
+        add("x509", "IDENTITY_MTLS", &mut |compiler| {
+            compiler.left_out("x509");
+            None
+        });
+    }
+    if let Some(spec) = plain {
+        add("plain", "IDENTITY_PLAIN", &mut |compiler| Some(Method::Plain(plain::Plain::compile(spec, compiler))));
+    }
+    if anonymous.is_some() {
+        add("anonymous", "IDENTITY_NOOP", &mut |_| Some(Method::Anonymous(anonymous::Anonymous)));
+    }
+    if let Some(spec) = hmac {
+        add("hmac", "IDENTITY_HMAC", &mut |compiler| {
+            Some(Method::Hmac(Box::new(hmac::HmacSignature::compile(spec, compiler))))
+        });
+    }
+    if given != 1 {
+        compiler.problem("exactly one method is needed: `apiKey`, `jwt`, `x509`, `plain`, `anonymous`, `oauth2Introspection`, `kubernetesTokenReview` or `hmac`");
+    }
+    compiled
 }
 
 impl Method {
@@ -243,8 +247,9 @@ impl step::Method for Authentication {
         match &self.method {
             Method::ApiKey(method) => method.evaluate(cx).await,
             Method::Jwt(method) => method.evaluate(cx).await,
-            Method::OAuth2Introspection(method) => method.evaluate(cx).await,
-            Method::KubernetesTokenReview(method) => method.evaluate(cx).await,
+            // Boxed, since the other methods would have to make room for what these keep while they wait.
+            Method::OAuth2Introspection(method) => Box::pin(method.evaluate(cx)).await,
+            Method::KubernetesTokenReview(method) => Box::pin(method.evaluate(cx)).await,
             #[cfg(feature = "x509")]
             Method::X509(method) => method.evaluate(cx).await,
             Method::Plain(method) => method.evaluate(cx).await,
