@@ -13,7 +13,6 @@ mod stage;
 mod trial;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -84,7 +83,7 @@ fn run(folder: &Path, paths: &Paths) -> Result<(), String> {
         let row = rows.entry(pair.file.clone()).or_default();
         row.pairs += 1;
         for (call, answer) in calls[number].iter().zip(&answers) {
-            judge(&known, (pair, call), answer.map(|(status, _)| status), row, &mut wrong);
+            judge(&known, (pair, call), answer.each_ref().map(|(status, _)| *status), row, &mut wrong);
         }
         if trial::is_one(pair) {
             let row = rows.entry(format!("{}, tried out", pair.file)).or_default();
@@ -142,30 +141,30 @@ fn read_all(folder: &Path) -> Result<Vec<(String, usize)>, String> {
     if read.len() < 27 { Err(format!("there are {} inputs alone", read.len())) } else { Ok(read) }
 }
 
-/// Statuses, and where they were asked from.
-type Answers = [(u16, SocketAddr); SIDES.len()];
+/// Statuses, and what the calls are known by in the log.
+type Answers = [(u16, String); SIDES.len()];
 
 /// What would come of policies that are tried out.
 fn tried(stage: &Stage, number: usize, pair: &Pair, answers: &[Answers]) -> Result<Vec<[u16; SIDES.len()]>, String> {
-    let keys: Vec<[_; SIDES.len()]> = answers
-        .iter()
-        .map(|answers| std::array::from_fn(|at| (stage::name(number, SIDES[at]), answers[at].1)))
-        .collect();
-    let lines = trial::read(&stage.envoy.folder(), |lines| keys.iter().flatten().all(|key| lines.contains_key(key)))?;
-    let of = |(answers, keys): (&Answers, &[(String, SocketAddr); SIDES.len()])| {
-        std::array::from_fn(|at| match answers[at].0 {
-            status @ (200 | 403) if trial::would_allow(pair, SIDES[at], &lines[&keys[at]], status == 200) => 200,
-            200 | 403 => 403,
-            // Envoy has answered before anybody was asked.
-            other => other,
+    let key = |at: usize, id: &str| (stage::name(number, SIDES[at]), id.to_owned());
+    // To others Envoy has answered before anybody was asked.
+    let decided = |status: u16| matches!(status, 200 | 403);
+    let lines = trial::read(&stage.envoy.folder(), |lines| {
+        let mut all = answers.iter().flat_map(|answers| answers.iter().enumerate());
+        all.all(|(at, (status, id))| !decided(*status) || lines.contains_key(&key(at, id)))
+    })?;
+    let of = |answers: &Answers| {
+        std::array::from_fn(|at| match &answers[at] {
+            (status, _) if !decided(*status) => *status,
+            (status, id) if trial::would_allow(pair, SIDES[at], &lines[&key(at, id)], *status == 200) => 200,
+            _ => 403,
         })
     };
-    Ok(answers.iter().zip(&keys).map(of).collect())
+    Ok(answers.iter().map(of).collect())
 }
 
 async fn ask(stage: &Arc<Stage>, pair: usize, calls: &[Call], chain: Chain) -> Result<Vec<Answers>, String> {
-    let nobody = (0, SocketAddr::from(([0, 0, 0, 0], 0)));
-    let mut answers = vec![[nobody; SIDES.len()]; calls.len()];
+    let mut answers = vec![Answers::default(); calls.len()];
     let mut waiting = calls.iter().cloned().enumerate();
     let mut running: JoinSet<Result<(usize, Answers), String>> = JoinSet::new();
     loop {
@@ -173,12 +172,10 @@ async fn ask(stage: &Arc<Stage>, pair: usize, calls: &[Call], chain: Chain) -> R
             let Some((number, call)) = waiting.next() else { break };
             let stage = Arc::clone(stage);
             running.spawn(async move {
-                let mut answer = [nobody; SIDES.len()];
+                let mut answer = Answers::default();
                 for (place, side) in answer.iter_mut().zip(SIDES) {
-                    *place = stage
-                        .ask(pair, side, &call, chain)
-                        .await
-                        .map_err(|error| format!("{side:?} {call:?}: {error}"))?;
+                    let asked = stage.ask((pair, chain), side, (number, &call)).await;
+                    *place = asked.map_err(|error| format!("{side:?} {call:?}: {error}"))?;
                 }
                 Ok((number, answer))
             });

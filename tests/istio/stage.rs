@@ -95,15 +95,20 @@ impl Stage {
         Ok(Self { envoy, ports, clients })
     }
 
-    /// The status of the answer, of a connection as if it were HTTP; and the address that was called from.
-    pub async fn ask(&self, pair: usize, side: Side, call: &Call, chain: Chain) -> Result<(u16, SocketAddr), String> {
+    /// The status of the answer, of a connection as if it were HTTP; and what the call is known by in the log.
+    pub async fn ask(
+        &self,
+        (pair, chain): (usize, Chain),
+        side: Side,
+        (number, call): (usize, &Call),
+    ) -> Result<(u16, String), String> {
         let port = self.ports[&(pair, side)].get(&call.port).ok_or("no such port")?;
         let to: Ipv4Addr = call.to.parse().map_err(text)?;
         let from: Ipv4Addr = call.from.parse().map_err(text)?;
         let socket = TcpSocket::new_v4().map_err(text)?;
         socket.bind(SocketAddr::V4(SocketAddrV4::new(from, 0))).map_err(text)?;
         let stream = socket.connect(SocketAddr::V4(SocketAddrV4::new(to, *port))).await.map_err(text)?;
-        let from = stream.local_addr().map_err(text)?;
+        let from = stream.local_addr().map_err(text)?.to_string();
         let name = match &call.server_name {
             Some(name) => ServerName::try_from(name.clone()).map_err(text)?,
             None => ServerName::try_from("127.0.0.1").map_err(text)?,
@@ -117,7 +122,8 @@ impl Stage {
             let read = read.map_err(|_| "neither an answer nor an end".to_owned())?;
             return Ok((if read.is_ok() && &heard == b"hello" { 200 } else { 403 }, from));
         }
-        let mut request = Request::new(&call.method, &call.path, &call.host);
+        let number = number.to_string();
+        let mut request = Request::new(&call.method, &call.path, &call.host).header(trial::NUMBER, &number);
         for (name, value) in &call.headers {
             request = request.header(name, value);
         }
@@ -129,7 +135,7 @@ impl Stage {
         if let Some(client) = &call.client {
             request = request.header("x-forwarded-for", client);
         }
-        Ok((client::exchange(&mut stream, &request.body(None)).await?.status, from))
+        Ok((client::exchange(&mut stream, &request.body(None)).await?.status, number))
     }
 }
 

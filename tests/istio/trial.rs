@@ -1,7 +1,6 @@
 //! Policies that are tried out: what Istio's filters and Sidegate say would come of it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -13,8 +12,11 @@ use crate::stage::Side;
 /// The file that decisions are logged in.
 pub const LOG: &str = "trials.log";
 
-/// By the listener, and the address of who calls.
-pub type Lines = BTreeMap<(String, SocketAddr), Value>;
+/// By the listener, and the number of the request, or the address that a connection comes from.
+pub type Lines = BTreeMap<(String, String), Value>;
+
+/// The header with the number.
+pub const NUMBER: &str = "x-number";
 
 /// Logs what is said of each request or connection.
 pub fn access_log(folder: &Path, listener: &str) -> Value {
@@ -24,6 +26,7 @@ pub fn access_log(folder: &Path, listener: &str) -> Value {
         "log_format": { "json_format": {
             "listener": listener,
             "from": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%",
+            "number": format!("%REQ({NUMBER})%"),
             "http": "%DYNAMIC_METADATA(envoy.filters.http.rbac)%",
             "tcp": "%DYNAMIC_METADATA(envoy.filters.network.rbac)%",
             "sidegate": "%FILTER_STATE(wasm.sidegate.shadow:PLAIN)%",
@@ -46,9 +49,9 @@ pub fn read(folder: &Path, wanted: impl Fn(&Lines) -> bool) -> Result<Lines, Str
         let text = std::fs::read_to_string(folder.join(LOG)).unwrap_or_default();
         let mut lines = Lines::new();
         for line in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
-            let from = line["from"].as_str().and_then(|from| from.parse().ok());
-            if let (Some(listener), Some(from)) = (line["listener"].as_str(), from) {
-                lines.insert((listener.to_owned(), from), line);
+            let call = line["number"].as_str().or_else(|| line["from"].as_str());
+            if let (Some(listener), Some(call)) = (line["listener"].as_str(), call) {
+                lines.insert((listener.to_owned(), call.to_owned()), line);
             }
         }
         if wanted(&lines) {
