@@ -7,6 +7,9 @@ readonly ENVOY_VERSION=1.40.0
 readonly OPA_VERSION=1.22.3
 # Istio's tags are none to Go, which names a commit by its time.
 readonly ISTIO_VERSION=0.0.0-20260827124520-eed52ebb66ad
+readonly GATEWAY_VERSION=1.9.1
+readonly KUBECONFORM_VERSION=0.8.0
+readonly YAML_LANGUAGE_SERVER_VERSION=2.0.0
 readonly CARGO_DENY_VERSION=0.20.2
 readonly OLDEST_RUST=1.95
 readonly DEBIAN_TOOLCHAIN=(rustc-web cargo-web rust-web-src wasi-libc lld-19)
@@ -33,6 +36,7 @@ usage() {
 ./build.sh compose        the READMEs of the examples as they stand there, where a Docker engine runs
 ./build.sh opa            OPA's own test-suite for Rego; docs/rego.md and docs/rego-opa.md are written
 ./build.sh istio          Istio's golden files, its filters beside Sidegate in Envoy; docs/istio.md is written
+./build.sh schemas        our schemas by kubeconform and an editor's language server, what render makes by Istio's and Envoy Gateway's
 ./build.sh wasm           build target/sidegate.wasm and target/sidegate-core.wasm
 ./build.sh envoy          print the path of the Envoy that is used
 ./build.sh check          format, lints, documentation, dependencies, imports and size of the modules
@@ -48,7 +52,7 @@ main() {
   local command=${1:-help}
   shift || true
   case $command in
-    demo | test | e2e | peers | compose | opa | istio | wasm | envoy | check | bench) "run_$command" "$@" ;;
+    demo | test | e2e | peers | compose | opa | istio | schemas | wasm | envoy | check | bench) "run_$command" "$@" ;;
     help | -h | --help) usage ;;
     *) die "there is no command \`$command\`; \`./build.sh help\` lists them" ;;
   esac
@@ -126,14 +130,65 @@ run_opa() {
 
 run_istio() {
   need_native_rust
+  local source
+  source=$(istio_source)
+  build_modules
+  say "Istio's golden files, through Envoy"
+  export ISTIO_TESTDATA=$source/pilot/pkg/security/authz/builder/testdata
+  with_envoy cargo test --quiet -p sidegate-tests --test istio
+  say "what \`sidegate migrate\` makes of Istio's golden files"
+  cargo test --quiet -p sidegate --test commands istios_own
+}
+
+# Prints the folder of Istio's source, once it is there.
+istio_source() {
   have go || install_packages golang-go
   local folder=$TOOLS/istio-$ISTIO_VERSION module=istio.io/istio@v$ISTIO_VERSION
   [[ -d $folder/$module ]] || GOMODCACHE=$folder GOFLAGS=-modcacherw \
     quietly "getting Istio's source from the Go module proxy" go mod download "$module" || die "Istio cannot be had"
-  build_modules
-  say "Istio's golden files, through Envoy"
-  ISTIO_TESTDATA=$folder/$module/pilot/pkg/security/authz/builder/testdata with_envoy \
-    cargo test --quiet -p sidegate-tests --test istio
+  echo "$folder/$module"
+}
+
+run_schemas() {
+  need_native_rust
+  local source gateway
+  source=$(istio_source)
+  gateway=$(gateway_source)
+  say "what \`sidegate render\` makes, by the definitions of Istio and Envoy Gateway"
+  ISTIO_CRDS=$source/manifests/charts/base/files/crd-all.gen.yaml \
+    GATEWAY_CRDS=$gateway/charts/gateway-helm/charts/crds/crds/generated \
+    cargo test --quiet -p sidegate --test commands manifests
+  say "our schemas, by kubeconform"
+  check_by_kubeconform
+  say "our schemas, by the YAML language server"
+  local server=$TOOLS/yaml-language-server-$YAML_LANGUAGE_SERVER_VERSION
+  have npm || install_packages npm
+  [[ -d $server ]] || quietly "getting the YAML language server from npm" npm install --silent --no-fund --no-audit \
+    --prefix "$server" "yaml-language-server@$YAML_LANGUAGE_SERVER_VERSION" || die "the YAML language server cannot be had"
+  node tests/schemas/editor.mjs "$server/node_modules/yaml-language-server/bin/yaml-language-server" \
+    config-schema/schemas/sidegate.json
+}
+
+# Prints the folder of Envoy Gateway's source, once it is there.
+gateway_source() {
+  local folder=$TOOLS/gateway-$GATEWAY_VERSION module=github.com/envoyproxy/gateway@v$GATEWAY_VERSION
+  [[ -d $folder/$module ]] || GOMODCACHE=$folder GOFLAGS=-modcacherw \
+    quietly "getting Envoy Gateway's source from the Go module proxy" go mod download "$module" ||
+    die "Envoy Gateway cannot be had"
+  echo "$folder/$module"
+}
+
+# Documents that are right pass, and those that are wrong do not.
+check_by_kubeconform() {
+  local kubeconform=$TOOLS/kubeconform-$KUBECONFORM_VERSION/kubeconform found
+  [[ -x $kubeconform ]] || GOBIN=${kubeconform%/*} GOTOOLCHAIN=local CGO_ENABLED=0 \
+    quietly "building kubeconform" go install "github.com/yannh/kubeconform/cmd/kubeconform@v$KUBECONFORM_VERSION" ||
+    die "kubeconform cannot be had"
+  local -r conforms=("$kubeconform" -strict -schema-location 'config-schema/schemas/{{.ResourceKind}}{{.KindSuffix}}.json')
+  "${conforms[@]}" -summary cli/tests/documents/{good,mesh,mesh-changed,composed,calls,dangerous,not-http}.yaml \
+    envoy-examples/*/policy.yaml
+  ! found=$("${conforms[@]}" cli/tests/documents/broken.yaml) && [[ $found == *"additional properties 'issuerURL' not allowed"* ]] ||
+    die "kubeconform does not tell what is wrong with cli/tests/documents/broken.yaml"
 }
 
 run_wasm() {

@@ -20,15 +20,15 @@ pub fn extension_policy(subject: &Subject<'_>) -> Result<Value, String> {
         );
     }
     let module = subject.module()?;
-    let mut code = match module.strip_prefix("oci://") {
-        None if module.starts_with("https://") || module.starts_with("http://") => {
-            json!({ "type": "HTTP", "http": { "url": module } })
-        }
-        image => json!({ "type": "Image", "image": { "url": image.unwrap_or(module) } }),
+    let (kind, field, url) = match module.strip_prefix("oci://") {
+        None if module.starts_with("https://") || module.starts_with("http://") => ("HTTP", "http", module),
+        image => ("Image", "image", image.unwrap_or(module)),
     };
+    let mut source = json!({ "url": url });
     if let Some(sha256) = &subject.arguments.sha256 {
-        code["sha256"] = sha256.as_str().into();
+        source["sha256"] = sha256.as_str().into();
     }
+    let code = json!({ "type": kind, field: source });
     Ok(json!({
         "apiVersion": "gateway.envoyproxy.io/v1alpha1",
         "kind": "EnvoyExtensionPolicy",

@@ -4,6 +4,7 @@
 
 mod examples;
 mod explain;
+mod manifests;
 mod migrate;
 mod migrate_istio;
 mod render;
