@@ -146,12 +146,17 @@ impl Identities {
     }
 
     /// Whether the certificate of this digest was read before, so that nothing else of it is needed but whether it is valid.
+    #[cfg(feature = "x509")]
     #[must_use]
     pub fn knows(&self, digest: &[u8]) -> bool {
-        #[cfg(feature = "x509")]
-        return self.source == IdentitySource::Certificate && self.certificates.recall(digest).is_some();
-        #[cfg(not(feature = "x509"))]
-        return false;
+        self.source == IdentitySource::Certificate && self.certificates.recall(digest).is_some()
+    }
+
+    /// None was: without the feature `x509` certificates are not read.
+    #[cfg(not(feature = "x509"))]
+    #[must_use]
+    pub const fn knows(&self, _digest: &[u8]) -> bool {
+        false
     }
 
     /// Who calls, and where that is told.
