@@ -40,7 +40,7 @@ usage() {
 ./build.sh wasm           build target/sidegate.wasm and target/sidegate-core.wasm
 ./build.sh envoy          print the path of the Envoy that is used
 ./build.sh check          format, lints, documentation, dependencies, imports and size of the modules
-./build.sh bench [NAME…]  measure against other filters, write docs/performance.md; NAME: only these rows, nothing written
+./build.sh bench [NAME…]  measure against other filters, write docs/performance.md; NAME: only these rows; of them mesh and identities are written
 ./build.sh help           this text
 
 SIDEGATE_TOOLCHAIN=rustup|debian  which Rust builds wasm; default: rustup where it can, with CI=true debian
@@ -116,6 +116,12 @@ run_bench() {
   local toolchain
   toolchain=$(wasm_toolchain)
   build_module "$EMPTY_FILTER" sidegate-bench-empty-filter
+  local names
+  names=$(printf '%s\n' "$@" | grep -v '^--\|^[0-9]*$' || true)
+  if [[ -z $names || $names == *identities* ]]; then
+    say "the engine alone, by how many identities its policies name"
+    cargo bench --quiet -p sidegate-engine --bench identities -- --figures >target/identities.md
+  fi
   with_envoy cargo run --quiet -p sidegate-bench -- "$@"
 }
 

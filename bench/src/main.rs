@@ -25,6 +25,8 @@ const UPDATES: usize = 5;
 const ACCEPTING: &str = "accepting";
 /// The name on the command line for Envoy's start alone.
 const STARTING: &str = "starting";
+/// The same for what the engine does alone.
+const IDENTITIES: &str = "identities";
 
 fn main() {
     if let Err(error) = run() {
@@ -87,7 +89,10 @@ fn run() -> Result<(), String> {
             print!("{}", report::starts(&starts(&settings, upstream.address)?));
         }
         if settings.only.iter().any(|name| name == mesh::NAME) {
-            print!("{}", report::mesh(&mesh::measure(&settings, &upstream)?));
+            report::write_part(mesh::NAME, &report::mesh(&mesh::measure(&settings, &upstream)?))?;
+        }
+        if settings.only.iter().any(|name| name == IDENTITIES) {
+            report::write_part(IDENTITIES, &identities()?)?;
         }
         if settings.only.iter().any(|name| name == ACCEPTING) {
             print!("{}", report::accepted(&accepting(&settings, upstream.address)?));
@@ -96,8 +101,15 @@ fn run() -> Result<(), String> {
     }
     let starts = starts(&settings, upstream.address)?;
     let accepting = accepting(&settings, upstream.address)?;
-    let mesh = mesh::measure(&settings, &upstream)?;
-    report::write(&measured, &starts, &accepting, &mesh, settings.direct)
+    report::write(&measured, &starts, &accepting, settings.direct)?;
+    report::write_part(mesh::NAME, &report::mesh(&mesh::measure(&settings, &upstream)?))?;
+    report::write_part(IDENTITIES, &identities()?)
+}
+
+/// What `cargo bench -p sidegate-engine --bench identities` has measured before.
+fn identities() -> Result<String, String> {
+    const FILE: &str = "target/identities.md";
+    std::fs::read_to_string(FILE).map_err(|error| format!("{FILE}: {error}; use ./build.sh bench"))
 }
 
 /// What the server behind the proxies says, which is also the issuer of the tokens.

@@ -20,6 +20,9 @@ pub const NAME: &str = "mesh";
 /// How often each is loaded.
 const ROUNDS: usize = 8;
 
+/// What others are compared with.
+const EMPTY: &str = "empty Wasm filter";
+
 const SERVER: &str = "spiffe://cluster.local/ns/prod/sa/api";
 const CALLER: &str = "spiffe://cluster.local/ns/foo/sa/sleep";
 
@@ -37,6 +40,8 @@ pub struct Row {
     pub title: String,
     /// Microseconds of CPU for each request.
     pub cpu: Spread,
+    /// The same as a multiple of the empty Wasm filter's in the same round.
+    pub to_empty: Spread,
     /// Median of the latency, in microseconds.
     pub p50: Spread,
     /// MB that Envoy holds.
@@ -77,9 +82,12 @@ pub fn measure(settings: &Settings, upstream: &Envoy) -> Result<Vec<Row>, String
             }
         }
     }
+    let empty = pairs.iter().position(|(title, ..)| title == EMPTY).and_then(|at| samples.get(at));
+    let empty = empty.ok_or("nothing is measured of the empty filter")?;
     let row = |((title, server, _), samples): (&(String, Envoy, Envoy), &Vec<Sample>)| Row {
         title: title.clone(),
         cpu: Spread::of(samples.iter().map(|sample| sample.cpu)),
+        to_empty: Spread::of(samples.iter().zip(empty).map(|(sample, empty)| sample.cpu / empty.cpu)),
         p50: Spread::of(samples.iter().map(|sample| sample.p50)),
         memory: server.memory(),
     };
@@ -87,10 +95,8 @@ pub fn measure(settings: &Settings, upstream: &Envoy) -> Result<Vec<Row>, String
 }
 
 fn filters(modules: &Modules) -> Vec<(String, Vec<Value>)> {
-    let mut all = vec![
-        ("mTLS, no policy".to_owned(), Vec::new()),
-        ("empty Wasm filter".to_owned(), vec![scenario::wasm(&modules.empty, "")]),
-    ];
+    let mut all =
+        vec![("mTLS, no policy".to_owned(), Vec::new()), (EMPTY.to_owned(), vec![scenario::wasm(&modules.empty, "")])];
     all.extend(OF_RBAC.map(|count| {
         let principals: Vec<Value> = callers(count).map(|caller| principal(&caller)).collect();
         let policy = json!({ "permissions": [{ "any": true }], "principals": principals });

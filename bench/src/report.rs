@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::load::Sample;
 use crate::mesh::Row;
@@ -120,30 +120,36 @@ pub fn table(measured: &[Measured]) -> String {
 ///
 /// # Errors
 /// A file cannot be written, or the page has no place for the tables.
-pub fn write(
-    measured: &[Measured],
-    starts: &[Start],
-    accepting: &Spread,
-    mesh: &[Row],
-    direct: bool,
-) -> Result<(), String> {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
-    let page = docs.join("performance.md");
-    let text = fs::read_to_string(&page).map_err(|error| format!("{}: {error}", page.display()))?;
-    let (head, rest) = text.split_once(BEGIN).ok_or_else(|| format!("performance.md has no `{BEGIN}`"))?;
-    let (_, tail) = rest.split_once(END).ok_or_else(|| format!("performance.md has no `{END}`"))?;
-    let results = results(measured, starts, accepting, direct) + "\n" + &self::mesh(mesh);
-    print!("{results}");
-    fs::write(&page, format!("{head}{BEGIN}\n{results}{END}{tail}")).map_err(|error| error.to_string())?;
-    fs::write(docs.join("performance.svg"), plot(measured)).map_err(|error| error.to_string())
+pub fn write(measured: &[Measured], starts: &[Start], accepting: &Spread, direct: bool) -> Result<(), String> {
+    write_part("", &results(measured, starts, accepting, direct))?;
+    fs::write(docs().join("performance.svg"), plot(measured)).map_err(|error| error.to_string())
 }
 
-const BEGIN: &str = "<!-- written by ./build.sh bench -->";
+/// Prints a part of `docs/performance.md`, and writes it there; `name` is what it is called by on the command line, if it can be
+/// measured alone.
+///
+/// # Errors
+/// The page cannot be written, or has no place for it.
+pub fn write_part(name: &str, results: &str) -> Result<(), String> {
+    let page = docs().join("performance.md");
+    let text = fs::read_to_string(&page).map_err(|error| format!("{}: {error}", page.display()))?;
+    let begin = format!("<!-- written by {} -->", format!("./build.sh bench {name}").trim_end());
+    let missing = || format!("performance.md has no `{begin}` with an `{END}`");
+    let (head, rest) = text.split_once(&begin).ok_or_else(missing)?;
+    let (_, tail) = rest.split_once(END).ok_or_else(missing)?;
+    print!("{results}");
+    fs::write(&page, format!("{head}{begin}\n\n{}\n{END}{tail}", results.trim())).map_err(|error| error.to_string())
+}
+
+fn docs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs")
+}
+
 const END: &str = "<!-- end -->";
 
 fn results(measured: &[Measured], starts: &[Start], accepting: &Spread, direct: bool) -> String {
     let upstream = if direct { "Envoy answers by itself" } else { "another Envoy is the upstream" };
-    let mut text = format!("\nMedian (lower–upper quartile) of the rounds; {upstream}.\n\n{}", table(measured));
+    let mut text = format!("Median (lower–upper quartile) of the rounds; {upstream}.\n\n{}", table(measured));
     let _ = write!(text, "\n{}", aims(measured));
     let _ = writeln!(text, "\n{}", self::starts(starts));
     text + &accepted(accepting)
@@ -209,13 +215,13 @@ pub fn accepted(seconds: &Spread) -> String {
 #[must_use]
 pub fn mesh(rows: &[Row]) -> String {
     let mut text = String::from(
-        "| Between two sidecars | CPU for each request, µs | more than without | p50, µs | memory, MB |\n",
+        "| Between two sidecars | CPU for each request, µs | more than without | to empty Wasm | p50, µs | memory, MB |\n",
     );
-    text.push_str("| --- | --- | --- | --- | --- |\n");
+    text.push_str("| --- | --- | --- | --- | --- | --- |\n");
     let base = rows.first().map(|row| row.cpu.median).unwrap_or_default();
-    for Row { title, cpu, p50, memory } in rows {
+    for Row { title, cpu, to_empty, p50, memory } in rows {
         let more = cpu.median - base;
-        let _ = writeln!(text, "| {title} | {cpu:.1} | {more:.1} | {p50:.0} | {memory:.0} |");
+        let _ = writeln!(text, "| {title} | {cpu:.1} | {more:.1} | {to_empty:.2} | {p50:.0} | {memory:.0} |");
     }
     let find = |title: &str| rows.iter().find(|row| row.title == title);
     let mut say = |what: &str, shown: String, reached: bool| {

@@ -1,12 +1,14 @@
 //! What a decision by identity takes with so many of them, what it takes to compile them, and how much memory.
+//!
+//! With `--figures` the tables of `docs/performance.md` alone, which `./build.sh bench` writes there.
 #![expect(missing_docs, reason = "criterion's macro makes a function without")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, criterion_group};
 use serde_json::{Value, json};
 use sidegate_engine::east_west::{Chain, Facts, Http, Identity, SpiffeId};
 use sidegate_engine::{Headers, Policy};
@@ -60,13 +62,24 @@ fn compile(configuration: &str) -> Policy {
     Policy::compile(configuration.as_bytes()).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
+/// A policy, and the bytes that it holds; what is kept to select for another workload is counted too.
+fn held(configuration: &str) -> (Policy, usize) {
+    let before = HELD.load(Ordering::Relaxed);
+    let policy = compile(configuration);
+    (policy, HELD.load(Ordering::Relaxed) - before)
+}
+
+fn identity(number: usize) -> Identity {
+    let id = format!("spiffe://cluster.local/ns/ns-{}/sa/sa-{number}", number % 100);
+    Identity::Known(SpiffeId::parse(&id).unwrap())
+}
+
+fn headers() -> Headers {
+    Headers::from_pairs([(":method", "GET"), (":path", "/p7/x"), (":authority", "a")])
+}
+
 fn decides(policy: &Policy, number: usize) -> bool {
-    let id = SpiffeId::parse(&format!("spiffe://cluster.local/ns/ns-{}/sa/sa-{number}", number % 100)).unwrap();
-    decide(
-        policy,
-        &Identity::Known(id),
-        &Headers::from_pairs([(":method", "GET"), (":path", "/p7/x"), (":authority", "a")]),
-    )
+    decide(policy, &identity(number), &headers())
 }
 
 fn decide(policy: &Policy, identity: &Identity, headers: &Headers) -> bool {
@@ -85,13 +98,10 @@ fn forms(size: usize) -> [(&'static str, String); 2] {
 
 #[expect(clippy::disallowed_macros, reason = "memory is a figure that criterion does not print")]
 fn identities(criterion: &mut Criterion) {
-    let headers = Headers::from_pairs([(":method", "GET"), (":path", "/p7/x"), (":authority", "a")]);
+    let headers = headers();
     for size in SIZES {
         for (form, configuration) in forms(size) {
-            let before = HELD.load(Ordering::Relaxed);
-            let policy = compile(&configuration);
-            // What is kept to select for another workload is counted too.
-            let held = HELD.load(Ordering::Relaxed) - before;
+            let (policy, held) = held(&configuration);
             println!(
                 "{size} identities {form}: {} bytes for each, {} of configuration",
                 held / size,
@@ -99,8 +109,7 @@ fn identities(criterion: &mut Criterion) {
             );
             assert!(decides(&policy, size - 1) && !decides(&policy, size));
             for (who, number) in [("let in", size / 2), ("kept out", size)] {
-                let id = format!("spiffe://cluster.local/ns/ns-{}/sa/sa-{number}", number % 100);
-                let identity = Identity::Known(SpiffeId::parse(&id).unwrap());
+                let identity = identity(number);
                 criterion.bench_with_input(
                     BenchmarkId::new(format!("{form}, {who}"), size),
                     &policy,
@@ -124,7 +133,7 @@ fn mixed(criterion: &mut Criterion) {
         policy(number, "prod", &rules)
     });
     let policy = compile(&configuration(policies.collect()));
-    let headers = Headers::from_pairs([(":method", "GET"), (":path", "/p7/x"), (":authority", "a")]);
+    let headers = headers();
     for (who, id) in
         [("let in", "spiffe://cluster.local/ns/team-7/sa/a"), ("kept out", "spiffe://cluster.local/ns/team-x/sa/a")]
     {
@@ -136,19 +145,23 @@ fn mixed(criterion: &mut Criterion) {
     }
 }
 
+/// 10,000 policies, of which each so many'th is about the workload.
+fn mesh(own: usize) -> String {
+    let policies = (0..10_000).map(|number| {
+        let namespace = if number % own == 0 { "prod".to_owned() } else { format!("other-{}", number % 97) };
+        policy(
+            number,
+            &namespace,
+            &json!([{"sources": [account(number), account(number + 1)], "networkAttributes": {"ports": [80]}}]),
+        )
+    });
+    configuration(policies.collect())
+}
+
+const MESHES: [(&str, usize); 2] = [("of a mesh, 10 of them about the workload", 1_000), ("all about the workload", 1)];
+
 fn compiling(criterion: &mut Criterion) {
-    let mesh = |own: usize| {
-        let policies = (0..10_000).map(|number| {
-            let namespace = if number % own == 0 { "prod".to_owned() } else { format!("other-{}", number % 97) };
-            policy(
-                number,
-                &namespace,
-                &json!([{"sources": [account(number), account(number + 1)], "networkAttributes": {"ports": [80]}}]),
-            )
-        });
-        configuration(policies.collect())
-    };
-    for (what, own) in [("of a mesh, 10 of its own", 1_000), ("all of its own", 1)] {
+    for (what, own) in MESHES {
         let configuration = mesh(own);
         criterion.bench_function(&format!("compile 10000 policies {what}"), |bencher| {
             bencher.iter(|| Policy::compile_for(Chain::Http, black_box(configuration.as_bytes())).is_ok());
@@ -161,4 +174,57 @@ criterion_group! {
     config = Criterion::default().sample_size(20).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
     targets = identities, mixed, compiling
 }
-criterion_main!(benches);
+
+#[expect(clippy::disallowed_methods, reason = "a program has arguments")]
+fn main() {
+    if std::env::args().any(|argument| argument == "--figures") {
+        return figures();
+    }
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}
+
+#[expect(clippy::disallowed_macros, reason = "what is printed is what is asked for")]
+fn figures() {
+    println!("| Identities, natively | in | bytes for each | let in, ns | kept out, ns |");
+    println!("| --- | --- | --- | --- | --- |");
+    let headers = headers();
+    for size in SIZES {
+        for (form, configuration) in forms(size) {
+            let (policy, held) = held(&configuration);
+            assert!(decides(&policy, size - 1) && !decides(&policy, size));
+            let [let_in, kept_out] = [size / 2, size].map(|number| {
+                let identity = identity(number);
+                let decisions = || {
+                    for _ in 0..2_000 {
+                        black_box(decide(black_box(&policy), &identity, &headers));
+                    }
+                };
+                median(decisions).as_nanos() / 2_000
+            });
+            let (form, each) = (form.trim_start_matches("in "), held / size);
+            println!("| {size} | {form} | {each} | {let_in} | {kept_out} |");
+        }
+    }
+    println!();
+    for (what, own) in MESHES {
+        let configuration = mesh(own);
+        let taken = median(|| assert!(Policy::compile_for(Chain::Http, black_box(configuration.as_bytes())).is_ok()));
+        let reached = if taken < Duration::from_secs(1) { "reached" } else { "missed" };
+        println!("- 10,000 policies {what}, compiled within a second: {} ms: {reached}.", taken.as_millis());
+    }
+}
+
+/// Of several runs.
+#[expect(clippy::disallowed_methods, reason = "a measurement needs a clock")]
+fn median(run: impl Fn()) -> Duration {
+    let mut taken: Vec<Duration> = (0..11)
+        .map(|_| {
+            let began = Instant::now();
+            run();
+            began.elapsed()
+        })
+        .collect();
+    taken.sort_unstable();
+    taken[5]
+}
