@@ -39,6 +39,21 @@ fn the_steps_of_a_decision() {
     golden("explain/no-keys.txt", &ran.out);
 }
 
+/// A condition that is an error is told with the error, since such a rule is skipped unless the options say otherwise.
+#[test]
+fn the_error_of_a_condition_is_told() {
+    let asked = |more: &[&str]| {
+        sidegate(&[&["explain", "-f", "documents/when-error.yaml", "--method", "POST"][..], more].concat())
+    };
+    let ran = asked(&[]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{}", ran.out);
+    golden("explain/when-error.txt", &ran.out);
+    golden("explain/when-error.json", &asked(&["-o", "json"]).out);
+    let ran = asked(&["-H", "x-canary: yes"]);
+    assert_eq!(ran.code, Some(1));
+    golden("explain/when-holds.txt", &ran.out);
+}
+
 /// Of the key in `documents/jwks.json`, from 2026-01-31T11:59:00Z to 12:05.
 const TOKEN: &str = include_str!("../documents/token.txt");
 
