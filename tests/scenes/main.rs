@@ -13,6 +13,7 @@ use sidegate_tests::envoy::Paths;
 use sidegate_tests::scene::{self, Example, Scene, Stage, Theirs};
 
 mod files;
+mod istio;
 
 /// The servers, and the scenes that wait for them; each is taken by its own test.
 static STAGE: OnceLock<Result<Started, String>> = OnceLock::new();
@@ -31,6 +32,7 @@ fn main() {
     let command_line = scene::programs().join("sidegate").is_file();
     let docker = std::env::var_os("EXAMPLES_IN_DOCKER").is_some();
     let mut trials = files::trials();
+    trials.extend(istio::trials());
     for name in Example::all() {
         let offline = name.clone();
         let without_envoy = move || Ok(Example::copy(&offline, None)?.run_without_servers()?);

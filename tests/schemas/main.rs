@@ -192,7 +192,8 @@ fn examples() -> Vec<Trial> {
     });
     let folder = folder().join("../envoy-examples");
     let scenes = fs::read_dir(folder).unwrap_or_else(|error| panic!("envoy-examples: {error}")).flatten();
-    let policies = scenes.map(|scene| scene.path().join("policy.yaml")).filter(|path| path.is_file());
+    let files = scenes.flat_map(|scene| fs::read_dir(scene.path()).into_iter().flatten().flatten());
+    let policies = files.map(|file| file.path()).filter(|path| path.to_string_lossy().ends_with("policy.yaml"));
     let policies = policies.map(|path| {
         let name = path.display().to_string();
         let name = name.rsplit("../").next().unwrap_or_default().to_owned();
