@@ -116,7 +116,7 @@ impl Cache {
     /// Keeps a result; the ones that were not asked for longest make room. Null is never kept.
     pub fn keep(&self, key: Key, value: &Rc<Value>, now: Timestamp) {
         let Some(ttl) = self.ttl.filter(|_| !value.is_null()) else { return };
-        let bytes = text::to_json(value).len().saturating_add(OVERHEAD);
+        let bytes = memory(value).saturating_add(OVERHEAD);
         if bytes > self.capacity {
             return;
         }
@@ -129,6 +129,23 @@ impl Cache {
             store.bytes = store.bytes.saturating_sub(oldest.bytes);
         }
     }
+}
+
+/// The bytes that a value takes in memory, rather more than less: short JSON can be much there.
+fn memory(value: &Value) -> usize {
+    let behind = match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(memory).fold(0, usize::saturating_add),
+        Value::Object(members) if members.is_empty() => 0,
+        Value::Object(members) => {
+            // A node has room for eleven, and each may be half empty.
+            let room = size_of::<(String, Value)>().saturating_mul(members.len().saturating_mul(2).max(11));
+            let member = |(name, value): (&String, &Value)| name.len().saturating_add(memory(value));
+            members.iter().map(member).fold(room, usize::saturating_add)
+        }
+    };
+    size_of::<Value>().saturating_add(behind)
 }
 
 impl Store {
@@ -188,6 +205,17 @@ mod tests {
         let cache = by_path(10);
         let view = view(&[(":path", "/a")], &[], None);
         assert_ne!(cache.key(&view, Some(b"a")), cache.key(&view, Some(b"b")));
+    }
+
+    #[test]
+    fn what_is_short_as_json_but_large_in_memory_is_not_kept() {
+        let cache = by_path(10);
+        let key = key_of(&cache, "/a").unwrap();
+        for large in [json!(vec![0; BYTES / 16]), json!(vec![json!({"": 0}); BYTES / 128])] {
+            assert!(large.to_string().len() < BYTES / 4);
+            cache.keep(key, &Rc::new(large), Timestamp::default());
+            assert_eq!(cache.recall(&key, Timestamp::default()), None);
+        }
     }
 
     #[test]

@@ -36,18 +36,27 @@ pub async fn decide(cx: &Cx) -> Verdict {
     } else if let Err(denial) = body(policy, cx).await {
         Decision::Deny(denial::standard(denial))
     } else if applies(policy, cx) {
-        let decision = match run(policy, cx).await {
+        match run(policy, cx).await {
             Ok(allowed) => Decision::Allow(allowed),
             Err(denial) => Decision::Deny(denial::reply(&policy.response, denial, cx)),
-        };
-        match cx.policy.options().callbacks {
-            _ if policy.callbacks.is_empty() => {}
-            CallbackOrder::Detached => cx.call_back_later(policy),
-            CallbackOrder::Blocking => callbacks::call_all(&policy.callbacks, cx).await,
         }
-        decision
     } else {
-        Decision::Allow(response::untouched(cx))
+        return verdict(cx, Some(Rc::clone(&policy.id)), Decision::Allow(response::untouched(cx)));
+    };
+    let decision = match cx.policy.options().callbacks {
+        _ if policy.callbacks.is_empty() => decision,
+        CallbackOrder::Detached => {
+            cx.call_back_later(policy);
+            decision
+        }
+        CallbackOrder::Blocking => {
+            // Kept where it is found if the callbacks take too long.
+            cx.decided(decision);
+            callbacks::call_all(&policy.callbacks, cx).await;
+            cx.take_decision().unwrap_or_else(|| {
+                Decision::Deny(denial::standard(Denial::new(DenialStatus::Unavailable, "the decision is lost")))
+            })
+        }
     };
     verdict(cx, Some(Rc::clone(&policy.id)), decision)
 }
@@ -67,6 +76,8 @@ fn east_west(cx: &Cx) -> Result<(), LocalReply> {
 
 async fn run(policy: &AuthConfig, cx: &Cx) -> Result<Allowed, Denial> {
     let identity = authentication::prove(&policy.authentication, policy.authentication_strategy, cx).await?;
+    // Who is known is known, whatever else could not be asked.
+    cx.forget_overrun();
     metadata::gather(&policy.metadata, cx).await;
     if cx.overran() {
         // Metadata that is missing for want of room might be what a rule would deny by.
@@ -129,13 +140,17 @@ fn applies(policy: &AuthConfig, cx: &Cx) -> bool {
     applies
 }
 
-/// The verdict on a request whose calls took too long together.
+/// The verdict on a request whose calls took too long together: a denial, unless all was decided and callbacks alone were waited for.
 pub fn timed_out(cx: &Cx) -> Verdict {
-    let id = cx.policy.auth_config_for(&cx.request).map(|policy| Rc::clone(&policy.id));
-    let denial = Denial::new(DenialStatus::Unavailable, "");
-    let reply =
-        LocalReply { reason: "the calls for this request took too long".to_owned(), ..denial::standard(denial) };
-    verdict(cx, id, Decision::Deny(reply))
+    let policy = cx.policy.auth_config_for(&cx.request);
+    let decision = cx.take_decision().unwrap_or_else(|| {
+        if let Some(policy) = policy.filter(|policy| !policy.callbacks.is_empty()) {
+            cx.call_back_later(policy);
+        }
+        let denial = denial::standard(Denial::new(DenialStatus::Unavailable, ""));
+        Decision::Deny(LocalReply { reason: "the calls for this request took too long".to_owned(), ..denial })
+    });
+    verdict(cx, policy.map(|policy| Rc::clone(&policy.id)), decision)
 }
 
 fn verdict(cx: &Cx, auth_config: Option<Rc<str>>, decision: Decision) -> Verdict {

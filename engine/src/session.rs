@@ -16,7 +16,7 @@ use crate::remote::DocumentId;
 use crate::request::{Attribute, Request};
 use crate::time::Timestamp;
 use crate::trace::StepRecord;
-use crate::verdict::Verdict;
+use crate::verdict::{Decision, Verdict};
 #[cfg(feature = "opa")]
 use crate::view::Place;
 use crate::view::{Auth, View};
@@ -90,7 +90,7 @@ impl Session {
         self.deadline
     }
 
-    /// Ends it at its deadline: the rules that wait are told of as cancelled.
+    /// Ends it at its deadline: the rules that wait are told of as cancelled. What was decided stands; it is callbacks that were late.
     #[must_use]
     pub fn expire(&mut self) -> Verdict {
         self.task = Task::new(std::future::pending());
@@ -212,6 +212,8 @@ struct State {
     overran: Cell<bool>,
     /// The AuthConfig whose callbacks are to be sent after the verdict.
     call_back: RefCell<Option<Rc<AuthConfig>>>,
+    /// What is decided, while callbacks are waited for.
+    decision: RefCell<Option<Decision>>,
     /// What policies over identity said.
     ruling: RefCell<Option<Rc<Ruling>>>,
 }
@@ -328,6 +330,11 @@ impl Cx {
         self.state.overran.get()
     }
 
+    /// Forgets that, where nothing depends on it.
+    pub(crate) fn forget_overrun(&self) {
+        self.state.overran.set(false);
+    }
+
     /// Lets go of what only the decision read, since callbacks may take their time.
     fn let_go(&mut self, policy: &AuthConfig) {
         #[cfg(feature = "opa")]
@@ -343,6 +350,16 @@ impl Cx {
     /// Leaves the callbacks of an AuthConfig to the time after the verdict.
     pub(crate) fn call_back_later(&self, policy: &Rc<AuthConfig>) {
         self.state.call_back.replace(Some(Rc::clone(policy)));
+    }
+
+    /// Notes what is decided, while callbacks are waited for.
+    pub(crate) fn decided(&self, decision: Decision) {
+        self.state.decision.replace(Some(decision));
+    }
+
+    /// What is decided already; to be carried out by who takes it.
+    pub(crate) fn take_decision(&self) -> Option<Decision> {
+        self.state.decision.take()
     }
 
     /// Notes what policies over identity said.

@@ -55,6 +55,10 @@ fn listener(subject: &Subject<'_>) -> Value {
                 "stat_prefix": "ingress",
                 // A request that waits for a VM that died would wait five minutes otherwise.
                 "stream_idle_timeout": "15s",
+                // Policies and upstream are to see one spelling of a path.
+                "normalize_path": true,
+                "merge_slashes": true,
+                "path_with_escaped_slashes_action": "REJECT_REQUEST",
                 "access_log": [access_log],
                 "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [route] }] },
                 "http_filters": [filter(subject), router],

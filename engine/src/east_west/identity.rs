@@ -194,7 +194,11 @@ impl Identities {
             };
         }
         if !self.is_mutual(peer) {
-            return Ok(None);
+            return match peer.digest {
+                None | Some([]) => Ok(None),
+                // Somebody is there: not the same as nobody, whom a denial by name passes over.
+                Some(_) => Err("a certificate was shown, but Envoy does not say so of the connection"),
+            };
         }
         match peer.validated {
             Some(true) => {}
