@@ -18,6 +18,9 @@ use crate::world::World;
 pub const UNDER_LOAD: (&str, super::Alone) =
     ("mesh: policies change under load, and not one decision is wrong", updates_under_load);
 
+/// The last of them has no guest.
+const EDITIONS: usize = 6;
+
 /// Where everything is.
 struct Stage {
     authority: Authority,
@@ -27,13 +30,19 @@ struct Stage {
 }
 
 impl Stage {
-    /// `sleep` is let in by a policy of another name each time, beside others that are of no matter.
+    /// `sleep` is let in by a policy of another name each time, `guest` every other time, beside others that are of no matter.
     fn listeners(&self, paths: &Paths, edition: usize) -> Vec<Listener> {
         let name = format!("edition-{edition}");
+        let account = |namespace: &str, name: &str| json!({ "type": "ServiceAccount", "serviceAccount": { "namespace": namespace, "name": name } });
         let mut policies = vec![allow(&name, json!([{ "sources": [sleep()] }]))];
+        if has_guest(edition) {
+            policies.push(allow("guests", json!([{ "sources": [account("foo", "guest")] }])));
+        }
         for number in 0..edition {
-            let other = json!({ "type": "ServiceAccount", "serviceAccount": { "namespace": "other", "name": format!("n{number}") } });
-            policies.push(allow(&format!("zz-{number}"), json!([{ "sources": [other] }])));
+            policies.push(allow(
+                &format!("zz-{number}"),
+                json!([{ "sources": [account("other", &format!("n{number}"))] }]),
+            ));
         }
         let configuration = json!({
             "apiVersion": "sidegate.dev/v1alpha1", "kind": "PluginConfig", "resources": policies,
@@ -67,11 +76,15 @@ impl Stage {
     }
 }
 
+fn has_guest(edition: usize) -> bool {
+    edition % 2 == 1
+}
+
 fn updates_under_load(paths: &Paths) {
     let port = || config::free_port().expect("there are ports");
     let authority = Authority::new("mesh").expect("an authority");
     let issue = |id| authority.issue(&[id]).expect("a certificate");
-    let [api, friend, stranger] = [API, SLEEP, EVIL].map(issue);
+    let [api, friend, stranger, guest] = [API, SLEEP, EVIL, "spiffe://cluster.local/ns/foo/sa/guest"].map(issue);
     let stage = Stage { authority, api, http: port(), tcp: port() };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let quiet = runtime.block_on(Talker::start(b"")).expect("a server");
@@ -87,19 +100,28 @@ fn updates_under_load(paths: &Paths) {
         }
     };
     std::thread::scope(|scope| {
-        let (load, stage, friend, stranger, runtime) = (&load, &stage, &friend, &stranger, &runtime);
+        let (load, stage, friend, stranger, guest, runtime) = (&load, &stage, &friend, &stranger, &guest, &runtime);
         scope.spawn(move || load(&|| assert_eq!(runtime.block_on(stage.status(friend)), Ok(200))));
         scope.spawn(move || load(&|| assert_eq!(runtime.block_on(stage.status(stranger)), Ok(403))));
         scope.spawn(move || load(&|| assert_eq!(runtime.block_on(stage.echo(friend)), Ok(b"hello".to_vec()))));
         scope.spawn(move || load(&|| assert_eq!(runtime.block_on(stage.echo(stranger)), Ok(Vec::new()))));
-        for edition in 1..=5 {
+        for edition in 1..=EDITIONS {
             world.envoy.update_listeners(&stage.listeners(paths, edition)).expect("the file is written");
             let decider = format!("prod/edition-{edition}#0");
             eventually(&format!("{decider} decides"), || world.envoy.access_log().contains(&decider).then_some(()));
             let tcp = || world.envoy.plugin_log("tcp", "debug").iter().any(|line| line.contains(&decider));
             eventually(&format!("{decider} decides about connections"), || tcp().then_some(()));
+            let (status, heard) = if has_guest(edition) { (200, b"hello".to_vec()) } else { (403, Vec::new()) };
+            eventually(&format!("guest gets {status}"), || {
+                let (asked, spoke) = runtime.block_on(async { (stage.status(guest).await, stage.echo(guest).await) });
+                (asked == Ok(status) && spoke == Ok(heard.clone())).then_some(())
+            });
             let before = asked.load(Ordering::Relaxed);
             eventually("there is load", || (asked.load(Ordering::Relaxed) > before + 40).then_some(()));
+        }
+        // What was taken back stays taken back.
+        for _ in 0..10 {
+            assert_eq!(runtime.block_on(stage.status(guest)), Ok(if has_guest(EDITIONS) { 200 } else { 403 }));
         }
         done.store(true, Ordering::Relaxed);
     });
