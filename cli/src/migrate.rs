@@ -47,6 +47,7 @@ pub fn run(Migrate { files: crate::args::Files { files: names }, write, assume }
         linkerd: Linkerd::of(&parsed.iter().flatten().flat_map(leaves).collect::<Vec<_>>()),
         notes: Vec::new(),
     };
+    migration.linkerd.tell_of_defaults(&mut migration.notes);
     let texts = before.iter().zip(&parsed);
     let texts: Vec<String> = texts.map(|(file, documents)| migration.file(file, documents)).collect();
     let after: Vec<File> = before.iter().zip(texts).map(|(file, text)| File { text, ..file.clone() }).collect();

@@ -44,14 +44,17 @@ impl<'a> Pods<'a> {
     /// All among documents, and in lists of them; those that are alike once.
     pub fn of(documents: impl IntoIterator<Item = &'a Node>) -> Vec<Self> {
         let mut all: Vec<Self> = Vec::new();
-        for document in documents {
-            for pods in leaves(document).into_iter().filter_map(Self::read) {
-                if all.iter().all(|known| known.workload != pods.workload) {
-                    all.push(pods);
-                }
+        for pods in Self::each(documents) {
+            if all.iter().all(|known| known.workload != pods.workload) {
+                all.push(pods);
             }
         }
         all
+    }
+
+    /// All among documents, and in lists of them.
+    pub fn each(documents: impl IntoIterator<Item = &'a Node>) -> Vec<Self> {
+        documents.into_iter().flat_map(leaves).filter_map(Self::read).collect()
     }
 
     fn read(document: &'a Node) -> Option<Self> {

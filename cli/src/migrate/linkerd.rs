@@ -1,28 +1,37 @@
 //! Linkerd's policies as ours. A `Server` with all that lets somebody in there becomes one policy, which is never wider: what cannot
-//! be carried over lets nobody in, and is told.
+//! be carried over lets nobody in, or stays with its Server, and is told.
 
-use std::collections::BTreeMap;
+mod callers;
+mod known;
 
-use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use sidegate_config::LabelSelector;
 use sidegate_engine::resources;
 
-use super::note;
-use crate::documents::label;
+use super::fields::Context;
 use crate::report::Finding;
 use crate::workloads::Pods;
 use crate::yaml::{Kind, Node};
+use callers::{Authentication, Sources};
 
-const GROUP: &str = "policy.linkerd.io/";
+const GROUP_NAME: &str = "policy.linkerd.io";
+
+/// What decides of ports without a Server.
+const DEFAULT: &str = "config.linkerd.io/default-inbound-policy";
 
 /// Longest name of a rule.
 const MAX_RULE_NAME: usize = 100;
 
-/// Between a ServiceAccount and the control plane in the name of an identity.
-const ACCOUNT: &str = ".serviceaccount.identity.";
-
-/// All of Linkerd's documents, and the workloads that say which port has which name.
+/// All of Linkerd's documents, and others that say what they mean.
 pub struct Linkerd<'a> {
     documents: Vec<&'a Node>,
+    /// Of any group: what says which requests Servers answer.
+    routes: Vec<&'a Node>,
+    /// Those with a default policy of their own, and the path of it.
+    defaults: Vec<(&'a Node, String)>,
+    /// Workloads, which say which port has which name.
     pods: Vec<Pods<'a>>,
 }
 
@@ -32,136 +41,146 @@ pub enum Fate {
     Policy(Value),
     /// It is in the policies of the Servers that it is about.
     Within,
-    /// Nothing of it could be carried over.
+    /// Nothing of it could be carried over, or others that stay need it.
     Stays,
 }
 
-/// Who may call, as far as it can be said: one of these, all of each; none: anybody.
-type Sources = Option<Vec<Vec<Value>>>;
+/// Why a document stays: the path of it, and what is to be said.
+type Reason = (&'static str, String);
 
 impl<'a> Linkerd<'a> {
     pub fn of(documents: &[&'a Node]) -> Self {
-        let own = documents.iter().copied().filter(|document| is_one(document)).collect();
-        Self { documents: own, pods: Pods::of(documents.iter().copied()) }
+        let of = |is: fn(&Node) -> bool| documents.iter().copied().filter(|document| is(document)).collect();
+        Self {
+            documents: of(is_one),
+            routes: of(|document| document.text("kind").is_some_and(|kind| kind.ends_with("Route"))),
+            defaults: documents.iter().filter_map(|document| Some((*document, default_path(document)?))).collect(),
+            pods: Pods::each(documents.iter().copied()),
+        }
     }
 
     fn all(&self, kind: &'static str) -> impl Iterator<Item = &'a Node> + '_ {
         self.documents.iter().copied().filter(move |document| document.text("kind") == Some(kind))
     }
 
+    /// The one of a name.
     fn named(&self, kind: &'static str, namespace: &str, name: &str) -> Option<&'a Node> {
-        self.all(kind)
-            .find(|document| of_metadata(document, "namespace") == namespace && of_metadata(document, "name") == name)
+        let is =
+            |document: &&Node| of_metadata(document, "namespace") == namespace && of_metadata(document, "name") == name;
+        let mut all = self.all(kind).filter(is);
+        all.next().filter(|_| all.next().is_none())
+    }
+
+    /// Says of Linkerd's default policy that it is lost, and where there is one.
+    pub fn tell_of_defaults(&self, notes: &mut Vec<Finding>) {
+        if let Some(document) = self.documents.first() {
+            let message = format!(
+                "Linkerd's default policy (`{DEFAULT}` of a pod, a namespace or the installation) decides of ports without a \
+                 Server, and is not carried over: without `options.eastWest.default: Deny`, or a policy of tier `Baseline`, \
+                 workloads without a policy let in everybody"
+            );
+            Context { document, notes }.note("", message);
+        }
+        for (document, path) in &self.defaults {
+            let message = "is not carried over: write `options.eastWest.default: Deny`, or a policy of tier `Baseline`";
+            Context { document, notes }.note(path, message);
+        }
     }
 
     /// What one of Linkerd's documents becomes.
     pub fn fate(&self, document: &Node, notes: &mut Vec<Finding>) -> Fate {
-        let mut tell = |path: &str, message: &str| {
-            notes.push(note(document.locate(path), label(document), path.to_owned(), message.to_owned()));
-        };
-        let namespace = of_metadata(document, "namespace");
-        match document.text("kind") {
-            Some("Server") => Fate::Policy(self.server(document, notes)),
-            Some("ServerAuthorization") => {
-                if self
-                    .all("Server")
-                    .any(|server| of_metadata(server, "namespace") == namespace && selects(document, server))
-                {
-                    return Fate::Within;
-                }
-                tell("spec.server", "is about no Server that is here, so it stays as it is");
-                Fate::Stays
-            }
-            Some("AuthorizationPolicy") => match target(document) {
-                Target::Server(name) if self.named("Server", &namespace, &name).is_some() => Fate::Within,
-                Target::Namespace if self.all("Server").any(|server| of_metadata(server, "namespace") == namespace) => {
-                    Fate::Within
-                }
-                Target::Route(kind) => {
-                    let message = format!(
-                        "is about an {kind}, whose paths and methods a person must write as `applicationAttributes`: it stays as \
-                         it is, and lets nobody in here"
-                    );
-                    tell("spec.targetRef", &message);
-                    Fate::Stays
-                }
-                _ => {
-                    tell("spec.targetRef", "is about nothing that is here, so it stays as it is");
-                    Fate::Stays
-                }
+        let mut cx = Context { document, notes };
+        known::tell(&mut cx);
+        let reason = match document.text("kind") {
+            Some("Server") => match self.server_stays(document) {
+                None => return Fate::Policy(self.server(document, cx.notes)),
+                reason => reason,
             },
-            Some("MeshTLSAuthentication" | "NetworkAuthentication") => Fate::Within,
-            Some("HTTPRoute") => {
-                tell("", "says which requests policies are about: it stays as it is, for a person to look at");
-                Fate::Stays
+            Some("ServerAuthorization" | "AuthorizationPolicy") => self.policy_stays(document),
+            Some("MeshTLSAuthentication" | "NetworkAuthentication") => self.authentication_stays(document),
+            Some("HTTPRoute" | "GRPCRoute") => {
+                let message = match self.all("Server").any(|server| is_parent(server, document)) {
+                    true => {
+                        "says which requests its Server answers, which ours cannot: it stays, and so does its Server"
+                    }
+                    false => "says which requests policies are about: it stays as it is, for a person to look at",
+                };
+                Some(("", message.to_owned()))
             }
-            _ => {
-                tell("", "has no counterpart, and stays as it is");
-                Fate::Stays
-            }
+            _ => Some(("", "has no counterpart, and stays as it is".to_owned())),
+        };
+        let Some((path, message)) = reason else { return Fate::Within };
+        cx.note(path, message);
+        Fate::Stays
+    }
+
+    /// Why a Server stays, with all policies about it.
+    fn server_stays(&self, server: &Node) -> Option<Reason> {
+        const SO: &str = "it and its policies stay Linkerd's, which alone closes its port";
+        if let Err((path, message)) = selector(server) {
+            return Some((path, format!("{message}: {SO}")));
         }
+        let route = self.routes.iter().find(|route| is_parent(server, route))?;
+        let message = format!(
+            "has the {} `{}`, and answers 404 to what fits no route, while a rule of ours would let all of it in: {SO}",
+            route.text("kind").unwrap_or_default(),
+            of_metadata(route, "name"),
+        );
+        Some(("", message))
+    }
+
+    /// Why a policy stays, though it may be in those of some Servers.
+    fn policy_stays(&self, policy: &Node) -> Option<Reason> {
+        let path = if policy.text("kind") == Some("ServerAuthorization") { "spec.server" } else { "spec.targetRef" };
+        if let (Target::Route(kind), "spec.targetRef") = (target(policy), path) {
+            let message = format!(
+                "is about an {kind}, whose paths and methods a person must write as `applicationAttributes`: it stays as it \
+                 is, and lets nobody in here"
+            );
+            return Some((path, message));
+        }
+        let servers: Vec<&Node> = self.all("Server").filter(|server| is_about(policy, server)).collect();
+        if servers.is_empty() {
+            return Some((path, "is about no Server that is here, so it stays as it is".to_owned()));
+        }
+        let kept = servers.into_iter().find(|server| self.server_stays(server).is_some())?;
+        Some((path, format!("is about the Server `{}`, which stays, and so does this", of_metadata(kept, "name"))))
+    }
+
+    /// Why an authentication stays.
+    fn authentication_stays(&self, document: &Node) -> Option<Reason> {
+        let mut users = self.all("AuthorizationPolicy").filter(|policy| requires(policy, document)).peekable();
+        if users.peek().is_none() {
+            return Some(("", "is required by no policy that is here, so it stays as it is".to_owned()));
+        }
+        let policy = users.find(|policy| self.policy_stays(policy).is_some())?;
+        Some(("", format!("is required by `{}`, which stays, and so does this", of_metadata(policy, "name"))))
     }
 
     /// The policy of a Server.
     fn server(&self, server: &Node, notes: &mut Vec<Finding>) -> Value {
         let namespace = of_metadata(server, "namespace");
-        let spec = server.member("spec");
         let mut cx = Context { document: server, notes };
-        let selector = match spec.and_then(|spec| spec.member("podSelector")) {
-            Some(selector) => cx.selector(selector),
-            None => {
-                cx.note("spec", "has no `podSelector`, so it is about no pod");
-                json!({ "matchExpressions": [{ "key": "app", "operator": "In", "values": ["nothing-that-was-selected"] }] })
-            }
-        };
         let ports = self.ports(server, &namespace, &mut cx);
-        cx.note("spec.port", "closes its port alone with Linkerd, and ours the whole workload: write policies for its other ports, and for probes");
-        let mut mode = None;
-        let mut rules: Vec<(String, Sources)> = Vec::new();
-        match spec.and_then(|spec| spec.text("accessPolicy")) {
-            None | Some("deny") => {}
-            Some("all-unauthenticated") => rules.push(("accessPolicy".to_owned(), None)),
-            Some("all-authenticated") => rules.push(("accessPolicy".to_owned(), Some(vec![vec![anybody_known()]]))),
-            Some("audit") => mode = Some("Audit"),
-            Some(other) => {
-                let message = format!(
-                    "`{other}` is about the networks of the cluster, which nobody here knows: it lets nobody in"
-                );
-                cx.note("spec.accessPolicy", &message);
-            }
+        let (mut rules, mode) = access(server, &mut cx);
+        for policy in self.all("AuthorizationPolicy").filter(|policy| is_about(policy, server)) {
+            let mut cx = Context { document: policy, notes: cx.notes };
+            let sources = callers::policy(policy, self, &mut cx);
+            rules.extend(sources.map(|sources| (of_metadata(policy, "name"), sources)));
         }
-        for policy in self.all("AuthorizationPolicy").filter(|policy| of_metadata(policy, "namespace") == namespace) {
-            let fits = match target(policy) {
-                Target::Server(name) => name == of_metadata(server, "name"),
-                Target::Namespace => true,
-                Target::Route(_) | Target::Other => false,
-            };
-            if fits {
-                let mut cx = Context { document: policy, notes: cx.notes };
-                rules.extend(
-                    self.policy(policy, &namespace, &mut cx).map(|sources| (of_metadata(policy, "name"), sources)),
-                );
-            }
+        for policy in self.all("ServerAuthorization").filter(|policy| is_about(policy, server)) {
+            let mut cx = Context { document: policy, notes: cx.notes };
+            let sources = callers::server_authorization(policy, &namespace, &mut cx);
+            rules.extend(sources.map(|sources| (of_metadata(policy, "name"), sources)));
         }
-        for policy in self.all("ServerAuthorization").filter(|policy| of_metadata(policy, "namespace") == namespace) {
-            if selects(policy, server) {
-                let mut cx = Context { document: policy, notes: cx.notes };
-                rules.extend(
-                    server_authorization(policy, &namespace, &mut cx)
-                        .map(|sources| (of_metadata(policy, "name"), sources)),
-                );
-            }
-        }
+        // One that nobody can meet is none.
+        rules.retain(|(_, sources)| sources.as_ref().is_none_or(|sources| !sources.is_empty()));
         let rules: Vec<Value> = match ports {
-            // One that nobody can meet is none.
-            Some(ports) => (rules.into_iter())
-                .filter(|(_, sources)| sources.as_ref().is_none_or(|sources| !sources.is_empty()))
-                .map(|(name, sources)| rule(&name, sources, &ports))
-                .collect(),
+            Some(ports) => rules.into_iter().map(|(name, sources)| rule(&name, sources, &ports)).collect(),
             None => Vec::new(),
         };
         let mut spec = json!({
-            "targetRefs": [{ "group": "", "kind": "Pod", "selector": selector }],
+            "targetRefs": [{ "group": "", "kind": "Pod", "selector": selector(server).unwrap_or_default() }],
             "action": "ALLOW", "enforcementLevel": "Network", "rules": rules,
         });
         if let Some(mode) = mode {
@@ -175,228 +194,100 @@ impl<'a> Linkerd<'a> {
 
     /// The numbers of a Server's port; none if nobody knows.
     fn ports(&self, server: &Node, namespace: &str, cx: &mut Context<'_>) -> Option<Vec<u64>> {
+        const SO: &str = "its rules are left out, and nobody is let in";
         let port = server.member("spec").and_then(|spec| spec.member("port"));
         let name = match port.map(|port| &port.kind) {
-            Some(Kind::Number(number)) => return number.as_u64().map(|number| vec![number]),
+            Some(Kind::Number(number)) => number.to_string(),
             Some(Kind::String(name)) => name.clone(),
-            _ => return None,
+            _ => String::new(),
         };
-        if let Ok(number) = name.parse() {
+        if let Some(number) = name.parse().ok().filter(|number| (1..=65_535).contains(number)) {
             return Some(vec![number]);
         }
         let selector = server.member("spec").and_then(|spec| spec.member("podSelector"))?;
         let of = |pods: &&Pods<'_>| {
             pods.workload.namespace.as_deref() == Some(namespace) && fits(selector, &pods.workload.labels)
         };
-        let mut numbers: Vec<u64> = self.pods.iter().filter(of).flat_map(|pods| pods.ports(&name)).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        if numbers.is_empty() {
-            let message = format!(
-                "`{name}` is the name of a port, and no workload here says which: its rules are left out, and nobody is let in; give its Deployment by `-f`, too"
-            );
-            cx.note("spec.port", &message);
+        // Workloads of one name for several numbers would have each other's ports opened.
+        let numbers: BTreeSet<BTreeSet<u64>> =
+            self.pods.iter().filter(of).map(|pods| pods.ports(&name).into_iter().collect()).collect();
+        let mut numbers = numbers.into_iter();
+        match (numbers.next(), numbers.next()) {
+            (Some(same), None) if !same.is_empty() => return Some(same.into_iter().collect()),
+            (_, Some(_)) => {
+                let message = format!("`{name}` is not the same port of all workloads that are selected: {SO}");
+                cx.note("spec.port", message);
+            }
+            _ => {
+                let message = format!(
+                    "`{name}` is the name of a port, and no workload here says which: {SO}; give its Deployment by `-f`, too"
+                );
+                cx.note("spec.port", message);
+            }
         }
-        (!numbers.is_empty()).then_some(numbers)
-    }
-
-    /// Whom an AuthorizationPolicy lets in: who meets all that it requires. None: that cannot be said.
-    fn policy(&self, policy: &Node, namespace: &str, cx: &mut Context<'_>) -> Option<Sources> {
-        let references = policy.member("spec").and_then(|spec| spec.member("requiredAuthenticationRefs"));
-        let mut all: Sources = None;
-        for (index, reference) in references.map(Node::items).unwrap_or_default().iter().enumerate() {
-            let path = format!("spec.requiredAuthenticationRefs[{index}]");
-            let of = reference.text("namespace").unwrap_or(namespace);
-            let name = reference.text("name").unwrap_or_default();
-            let alternatives = match reference.text("kind") {
-                Some("ServiceAccount") => vec![vec![service_account(of, name)]],
-                Some(kind @ ("MeshTLSAuthentication" | "NetworkAuthentication")) => {
-                    let kind = if kind.starts_with('M') { "MeshTLSAuthentication" } else { "NetworkAuthentication" };
-                    let Some(document) = self.named(kind, of, name) else {
-                        cx.note(&path, "is not here, so whom it means is not known: the policy lets nobody in");
-                        return None;
-                    };
-                    let mut cx = Context { document, notes: cx.notes };
-                    let spec = document.member("spec");
-                    match kind {
-                        "MeshTLSAuthentication" => identities(spec, of, &mut cx),
-                        _ => cx.networks(spec, "spec").into_iter().map(|network| vec![network]).collect(),
-                    }
-                }
-                _ => {
-                    cx.note(&path, "is of no kind that is known: the policy lets nobody in");
-                    return None;
-                }
-            };
-            all = Some(match all {
-                None => alternatives,
-                Some(before) => product(&before, &alternatives),
-            });
-        }
-        Some(all)
+        None
     }
 }
 
 /// Whether a document is one of Linkerd's.
 pub fn is_one(document: &Node) -> bool {
-    document.text("apiVersion").is_some_and(|version| version.starts_with(GROUP))
+    document
+        .text("apiVersion")
+        .is_some_and(|version| version.split_once('/').is_some_and(|(group, _)| group == GROUP_NAME))
 }
 
-/// A document, and what is to be said of it.
-struct Context<'a> {
-    document: &'a Node,
-    notes: &'a mut Vec<Finding>,
-}
-
-impl Context<'_> {
-    fn note(&mut self, path: &str, message: &str) {
-        let mark = self.document.locate(path);
-        self.notes.push(note(mark, label(self.document), path.to_owned(), message.to_owned()));
-    }
-
-    fn selector(&mut self, selector: &Node) -> Value {
-        let known = ["matchLabels", "matchExpressions"];
-        let mut kept = Map::new();
-        for member in selector.members() {
-            match known.contains(&member.name.as_str()) {
-                true => drop(kept.insert(member.name.clone(), member.value.to_value())),
-                false => self.note("spec.podSelector", "has a field that is none of a selector"),
-            }
-        }
-        kept.into()
-    }
-
-    /// `networks`, each by itself.
-    fn networks(&mut self, spec: Option<&Node>, path: &str) -> Vec<Value> {
-        let networks = spec.and_then(|spec| spec.member("networks")).map(Node::items).unwrap_or_default();
-        if !networks.is_empty() {
-            self.note(&format!("{path}.networks"), "needs `options.eastWest.peerAddress` for requests");
-        }
-        let one = |network: &Node| {
-            let mut cidr = json!({ "address": "Peer", "blocks": [masked(network.text("cidr").unwrap_or_default())] });
-            let except: Vec<String> = match network.member("except").map(|except| &except.kind) {
-                Some(Kind::List(items)) => {
-                    items.iter().filter_map(|item| item.to_value().as_str().map(masked)).collect()
-                }
-                Some(Kind::String(text)) => vec![masked(text)],
-                _ => Vec::new(),
+/// Whom a Server lets in by itself, and its mode.
+fn access(server: &Node, cx: &mut Context<'_>) -> (Vec<(String, Sources)>, Option<&'static str>) {
+    let spec = server.member("spec");
+    let one = |sources| (vec![("accessPolicy".to_owned(), sources)], None);
+    let access = match spec.and_then(|spec| spec.text("accessPolicy")) {
+        None | Some("deny") => (Vec::new(), None),
+        Some("all-unauthenticated") => one(None),
+        Some("all-authenticated") => one(Some(vec![vec![callers::anybody_known()]])),
+        Some("audit") => (Vec::new(), Some("Audit")),
+        Some(other) => {
+            let message = match other.starts_with("cluster-") {
+                true => format!(
+                    "`{other}` is about the networks of the cluster, which nobody here knows: it lets nobody in"
+                ),
+                false => format!("`{other}` is none that is known: it lets nobody in"),
             };
-            if !except.is_empty() {
-                cidr["except"] = except.into();
-            }
-            json!({ "type": "CIDR", "cidr": cidr })
-        };
-        networks.iter().map(one).collect()
-    }
-}
-
-/// A block without bits of a host, which Linkerd passes over.
-fn masked(text: &str) -> String {
-    sidegate_engine::east_west::Block::parse_masked(text).map_or_else(|_| text.to_owned(), |block| block.to_string())
-}
-
-/// Whom a ServerAuthorization lets in; none: that cannot be said.
-fn server_authorization(policy: &Node, namespace: &str, cx: &mut Context<'_>) -> Option<Sources> {
-    let client = policy.member("spec").and_then(|spec| spec.member("client"));
-    let is_true = |node: Option<&Node>, name: &str| {
-        node.and_then(|node| node.member(name)).is_some_and(|node| matches!(node.kind, Kind::Bool(true)))
-    };
-    let networks: Vec<Vec<Value>> =
-        cx.networks(client, "spec.client").into_iter().map(|network| vec![network]).collect();
-    let tls = client.and_then(|client| client.member("meshTLS"));
-    let who = if is_true(client, "unauthenticated") {
-        None
-    } else if is_true(tls, "unauthenticatedTLS") {
-        cx.note(
-            "spec.client.meshTLS.unauthenticatedTLS",
-            "lets in TLS without an identity, which ours do not: who has one is let in",
-        );
-        Some(vec![vec![anybody_known()]])
-    } else if tls.is_some() {
-        Some(identities(tls, namespace, cx))
-    } else {
-        cx.note("spec.client", "says of nobody that he is let in");
-        return None;
-    };
-    Some(match (who, networks.is_empty()) {
-        (who, true) => who,
-        (None, false) => Some(networks),
-        (Some(who), false) => Some(product(&who, &networks)),
-    })
-}
-
-/// Callers by `identities`, `identityRefs` and `serviceAccounts`.
-fn identities(spec: Option<&Node>, namespace: &str, cx: &mut Context<'_>) -> Vec<Vec<Value>> {
-    let list = |name: &str| spec.and_then(|spec| spec.member(name)).map(Node::items).unwrap_or_default();
-    let mut all = Vec::new();
-    let prefix = if spec.is_some_and(|spec| spec.member("serviceAccounts").is_some())
-        || cx.document.text("kind") == Some("ServerAuthorization")
-    {
-        "spec.client.meshTLS"
-    } else {
-        "spec"
-    };
-    for (index, identity) in list("identities").iter().enumerate() {
-        let Kind::String(text) = &identity.kind else { continue };
-        match named(text) {
-            Some(source) => all.push(vec![source]),
-            None => {
-                let message = format!(
-                    "`{text}` is no ServiceAccount by its name, and ours know identities by SPIFFE IDs: left out"
-                );
-                cx.note(&format!("{prefix}.identities[{index}]"), &message);
-            }
+            cx.note("spec.accessPolicy", message);
+            (Vec::new(), None)
         }
+    };
+    match access.1 {
+        Some(_) => cx.note("spec.accessPolicy", "closes nothing, with Linkerd as with ours: all are let in, and told of"),
+        None => cx.note(
+            "spec.port",
+            "closes its port alone with Linkerd, and ours the whole workload: write policies for its other ports, and for probes",
+        ),
     }
-    for (index, reference) in list("identityRefs").iter().enumerate() {
-        let (kind, name) = (reference.text("kind"), reference.text("name").unwrap_or_default());
-        match kind {
-            Some("ServiceAccount") => {
-                all.push(vec![service_account(reference.text("namespace").unwrap_or(namespace), name)])
-            }
-            Some("Namespace") => all.push(vec![service_account(name, "*")]),
-            _ => cx.note(&format!("{prefix}.identityRefs[{index}]"), "is of no kind that is known: left out"),
-        }
-    }
-    for account in list("serviceAccounts") {
-        let (of, name) = (account.text("namespace").unwrap_or(namespace), account.text("name").unwrap_or_default());
-        all.push(vec![service_account(of, name)]);
-    }
-    all
+    access
 }
 
-/// An identity as Linkerd writes it; none: it stands for nobody whom ours can name.
-fn named(text: &str) -> Option<Value> {
-    if text == "*" {
-        return Some(anybody_known());
-    }
-    if text.starts_with("spiffe://") {
-        return Some(json!({ "type": "SPIFFE", "spiffe": text }));
-    }
-    let (who, plane) = text.split_once(ACCOUNT)?;
-    let domain = plane.split_once('.')?.1;
-    let (name, namespace) = who.split_once('.')?;
-    if namespace.contains(['.', '*']) || (name.contains('*') && name != "*") {
-        return None;
-    }
-    match (domain, name) {
-        ("cluster.local", _) => Some(service_account(namespace, name)),
-        (domain, name) => {
-            Some(json!({ "type": "SPIFFE", "spiffe": format!("spiffe://{domain}/ns/{namespace}/sa/{name}") }))
-        }
+/// The selector of a Server's pods, if ours can say it.
+fn selector(server: &Node) -> Result<Value, Reason> {
+    let selector = server.member("spec").and_then(|spec| spec.member("podSelector"));
+    let selector = selector.ok_or_else(|| ("spec", "has no `podSelector`, so it is about no pods".to_owned()))?;
+    match read(selector) {
+        Some(_) => Ok(selector.to_value()),
+        None => Err(("spec.podSelector", "is no selector that ours could have".to_owned())),
     }
 }
 
-fn anybody_known() -> Value {
-    json!({ "type": "TrustDomain", "trustDomain": "*" })
+/// A selector; none: it cannot be read.
+fn read(selector: &Node) -> Option<LabelSelector> {
+    let known = ["matchLabels", "matchExpressions"];
+    let is_known = selector.members().iter().all(|member| known.contains(&&*member.name));
+    (is_known && matches!(selector.kind, Kind::Object(_)))
+        .then(|| serde_json::from_value(selector.to_value()).ok())
+        .flatten()
 }
 
-fn service_account(namespace: &str, name: &str) -> Value {
-    json!({ "type": "ServiceAccount", "serviceAccount": { "namespace": namespace, "name": name } })
-}
-
-fn product(these: &[Vec<Value>], those: &[Vec<Value>]) -> Vec<Vec<Value>> {
-    these.iter().flat_map(|one| those.iter().map(move |other| [one.clone(), other.clone()].concat())).collect()
+/// Whether labels fit a selector. One that cannot be read fits nothing.
+fn fits(selector: &Node, labels: &BTreeMap<String, String>) -> bool {
+    read(selector).is_some_and(|selector| resources::selects(&selector, labels))
 }
 
 fn rule(name: &str, sources: Sources, ports: &[u64]) -> Value {
@@ -423,34 +314,76 @@ enum Target {
 fn target(policy: &Node) -> Target {
     let reference = policy.member("spec").and_then(|spec| spec.member("targetRef"));
     let text = |name: &str| reference.and_then(|reference| reference.text(name)).unwrap_or_default();
-    match text("kind") {
-        "Server" => Target::Server(text("name").to_owned()),
-        "Namespace" if text("name") == of_metadata(policy, "namespace") => Target::Namespace,
-        kind @ ("HTTPRoute" | "GRPCRoute") => Target::Route(kind.to_owned()),
+    let namespace = of_metadata(policy, "namespace");
+    if !["", &namespace].contains(&text("namespace")) {
+        return Target::Other;
+    }
+    match (text("group"), text("kind")) {
+        (GROUP_NAME, "Server") => Target::Server(text("name").to_owned()),
+        ("" | "core", "Namespace") if text("name") == namespace => Target::Namespace,
+        (_, kind @ ("HTTPRoute" | "GRPCRoute")) => Target::Route(kind.to_owned()),
         _ => Target::Other,
     }
 }
 
-/// Whether a ServerAuthorization is about a Server.
-fn selects(policy: &Node, server: &Node) -> bool {
+/// Whether a policy is about a Server.
+fn is_about(policy: &Node, server: &Node) -> bool {
+    if of_metadata(policy, "namespace") != of_metadata(server, "namespace") {
+        return false;
+    }
+    if policy.text("kind") == Some("AuthorizationPolicy") {
+        return match target(policy) {
+            Target::Server(name) => name == of_metadata(server, "name"),
+            Target::Namespace => true,
+            Target::Route(_) | Target::Other => false,
+        };
+    }
     let Some(of) = policy.member("spec").and_then(|spec| spec.member("server")) else { return false };
-    match (of.text("name"), of.member("selector")) {
-        (Some(name), _) => name == of_metadata(server, "name"),
+    match (of.member("name"), of.member("selector")) {
+        (Some(_), None) => of.text("name") == Some(&of_metadata(server, "name")),
         (None, Some(selector)) => {
             let labels = server.member("metadata").and_then(|metadata| metadata.member("labels")).map(Node::to_value);
-            fits(selector, &labels.and_then(|labels| serde_json::from_value(labels).ok()).unwrap_or_default())
+            let labels = labels.map_or_else(|| Ok(BTreeMap::new()), serde_json::from_value);
+            labels.is_ok_and(|labels| fits(selector, &labels))
         }
-        (None, None) => true,
+        _ => false,
     }
 }
 
-/// Whether labels fit a selector. One that cannot be read fits nothing.
-fn fits(selector: &Node, labels: &BTreeMap<String, String>) -> bool {
-    let known = ["matchLabels", "matchExpressions"];
-    if selector.members().iter().any(|member| !known.contains(&member.name.as_str())) {
-        return false;
-    }
-    serde_json::from_value(selector.to_value()).is_ok_and(|selector| resources::selects(&selector, labels))
+/// Whether a policy requires an authentication.
+fn requires(policy: &Node, document: &Node) -> bool {
+    let references = policy.member("spec").and_then(|spec| spec.member("requiredAuthenticationRefs"));
+    references.map(Node::items).unwrap_or_default().iter().any(|reference| {
+        match Authentication::of(policy, reference) {
+            Some(Authentication::Document { kind, namespace, name }) => {
+                document.text("kind") == Some(kind)
+                    && of_metadata(document, "namespace") == namespace
+                    && of_metadata(document, "name") == name
+            }
+            Some(Authentication::Account(_)) | None => false,
+        }
+    })
+}
+
+/// Whether a route is one of a Server.
+fn is_parent(server: &Node, route: &Node) -> bool {
+    let parents = route.member("spec").and_then(|spec| spec.member("parentRefs")).map(Node::items).unwrap_or_default();
+    parents.iter().any(|parent| {
+        let namespace = parent.text("namespace").map_or_else(|| of_metadata(route, "namespace"), str::to_owned);
+        parent.text("kind") == Some("Server")
+            && parent.text("name") == Some(&of_metadata(server, "name"))
+            && namespace == of_metadata(server, "namespace")
+    })
+}
+
+/// Where a document says which default policy it has, or its pods have.
+fn default_path(document: &Node) -> Option<String> {
+    let metadata = ["metadata", "spec.template.metadata", "spec.jobTemplate.spec.template.metadata"];
+    let has = |path: &&str| {
+        let at = path.split('.').try_fold(document, |node, name| node.member(name));
+        at.and_then(|metadata| metadata.member("annotations")?.member(DEFAULT)).is_some()
+    };
+    metadata.iter().find(|path| has(path)).map(|path| format!("{path}.annotations.{DEFAULT}"))
 }
 
 fn of_metadata(document: &Node, name: &str) -> String {

@@ -7,6 +7,7 @@ mod explain;
 mod manifests;
 mod migrate;
 mod migrate_istio;
+mod migrate_linkerd;
 mod render;
 mod test;
 mod usage;
