@@ -52,7 +52,7 @@ impl<'a> Linkerd<'a> {
     pub fn of(documents: &[&'a Node]) -> Self {
         let of = |is: fn(&Node) -> bool| documents.iter().copied().filter(|document| is(document)).collect();
         Self {
-            documents: of(is_one),
+            documents: of(|document| is_one(document) && !repeats(document)),
             routes: of(|document| document.text("kind").is_some_and(|kind| kind.ends_with("Route"))),
             defaults: documents.iter().filter_map(|document| Some((*document, default_path(document)?))).collect(),
             pods: Pods::each(documents.iter().copied()),
@@ -91,6 +91,13 @@ impl<'a> Linkerd<'a> {
     pub fn fate(&self, document: &Node, notes: &mut Vec<Finding>) -> Fate {
         let mut cx = Context { document, notes };
         known::tell(&mut cx);
+        if repeats(document) {
+            cx.note(
+                "",
+                "says something twice, so which of it counts is not known: it stays as it is, and lets nobody in here",
+            );
+            return Fate::Stays;
+        }
         let reason = match document.text("kind") {
             Some("Server") => match self.server_stays(document) {
                 None => return Fate::Policy(self.server(document, cx.notes)),
@@ -234,6 +241,15 @@ pub fn is_one(document: &Node) -> bool {
     document
         .text("apiVersion")
         .is_some_and(|version| version.split_once('/').is_some_and(|(group, _)| group == GROUP_NAME))
+}
+
+/// Whether an object in it has a member more than once.
+fn repeats(node: &Node) -> bool {
+    let members = node.members();
+    let names: BTreeSet<&str> = members.iter().map(|member| member.name.as_str()).collect();
+    names.len() < members.len()
+        || members.iter().any(|member| repeats(&member.value))
+        || node.items().iter().any(repeats)
 }
 
 /// Whom a Server lets in by itself, and its mode.

@@ -304,3 +304,12 @@ fn a_server_whose_pods_ours_cannot_select_stays() {
     }
     assert!(lets_in(&migrated(&(server() + &policies)), "nobody", "10.0.0.1", 8080));
 }
+
+#[test]
+fn a_document_that_says_something_twice_lets_nobody_in() {
+    let twice = ", requiredAuthenticationRefs: [], requiredAuthenticationRefs: [{kind: ServiceAccount, name: web}]";
+    lets_in_nobody(&(server() + &policy(twice)), "AuthorizationPolicy n/p: says something twice");
+    let spec = "{podSelector: {matchLabels: {app: a}}, podSelector: {matchLabels: {app: b}}, port: 8080}";
+    let told = ["Server n/s: says something twice", "AuthorizationPolicy n/p: spec.targetRef: is about no Server"];
+    all_stays(&(document("Server", "s", spec) + &policy(", requiredAuthenticationRefs: []")), &told);
+}
