@@ -260,8 +260,12 @@ pub enum ExplainFormat {
 const MIGRATE: &str = "\
 Of AuthConfigs of `v1beta2` one word changes, and the rest of the text stays as it is. `v1beta1` and
 the policies of Istio and Linkerd are written anew, with comments beside what they stood at. What
-comes of a policy never lets in more than it did; what could not be carried over, or must be looked
-at by a person, is told on standard error. Exit code 1 if the outcome is refused.
+comes of a policy never lets in more than it did: what cannot be carried over lets nobody in, or the
+document stays as it is. That, and what a person must look at, is told on standard error. Linkerd's
+default policy, which decides of ports without a Server, is not carried over, and documents of
+Linkerd that stay are not read by Sidegate: write `options.eastWest.default: Deny`, or a policy of
+tier `Baseline`. A Server's port by name needs all workloads that it selects beside it. Exit code 1
+if the outcome is refused.
 
 Examples:
   sidegate migrate -f policies/ --write
