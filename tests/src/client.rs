@@ -102,11 +102,12 @@ impl Request {
 /// # Errors
 /// There was none.
 pub async fn exchange(stream: &mut (impl Stream + ?Sized), request: &[u8]) -> Result<Response, String> {
+    let has_body = !request.starts_with(b"HEAD ");
     let exchange = async {
         stream.write_all(request).await?;
         let mut bytes = Vec::new();
         // Envoy keeps a connection for a second after an early answer, so its end is not waited for.
-        while !is_whole(&bytes) {
+        while !is_whole(&bytes, has_body) {
             match stream.read_buf(&mut bytes).await {
                 Ok(0) => break,
                 Ok(_) => {}
@@ -119,7 +120,7 @@ pub async fn exchange(stream: &mut (impl Stream + ?Sized), request: &[u8]) -> Re
     };
     let bytes = tokio::time::timeout(TIMEOUT, exchange).await;
     let bytes = bytes.map_err(|_| "no end of the response".to_owned())?.map_err(|error| error.to_string())?;
-    parse(&bytes)
+    read(&bytes, has_body)
 }
 
 /// Connects, sends, reads, and ends.
@@ -171,6 +172,11 @@ fn tls(certificate: Option<&str>) -> Result<ClientConfig, String> {
 /// # Errors
 /// It is none.
 pub fn parse(bytes: &[u8]) -> Result<Response, String> {
+    read(bytes, true)
+}
+
+/// The same; to HEAD there is no body, whatever the headers say.
+fn read(bytes: &[u8], has_body: bool) -> Result<Response, String> {
     let mut headers = [httparse::EMPTY_HEADER; 128];
     let mut head = httparse::Response::new(&mut headers);
     let length = match head.parse(bytes).map_err(|error| format!("no HTTP response: {error}"))? {
@@ -180,23 +186,27 @@ pub fn parse(bytes: &[u8]) -> Result<Response, String> {
     let rest = bytes.get(length..).unwrap_or_default();
     let status = head.code.unwrap_or(0);
     if (100..200).contains(&status) && status != 101 {
-        return parse(rest);
+        return read(rest, has_body);
     }
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let headers: Vec<_> =
         head.headers.iter().map(|header| (header.name.to_ascii_lowercase(), text(header.value))).collect();
     let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
-    let body = if chunked { unchunk(rest)? } else { rest.to_vec() };
+    let body = match (has_body, chunked) {
+        (false, _) => Vec::new(),
+        (true, true) => unchunk(rest)?,
+        (true, false) => rest.to_vec(),
+    };
     Ok(Response { status, headers, body, ..Response::default() })
 }
 
 /// Whether a response has said how long it is, and is as long as that.
-fn is_whole(bytes: &[u8]) -> bool {
-    let Ok(Response { status, headers, body, .. }) = parse(bytes) else { return false };
+fn is_whole(bytes: &[u8], has_body: bool) -> bool {
+    let Ok(Response { status, headers, body, .. }) = read(bytes, has_body) else { return false };
     let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
     let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
     // A whole chunked body is the only one that can be parsed.
-    status != 101 && (chunked || length.is_some_and(|length: usize| body.len() >= length))
+    status != 101 && (!has_body || chunked || length.is_some_and(|length: usize| body.len() >= length))
 }
 
 fn unchunk(mut bytes: &[u8]) -> Result<Vec<u8>, String> {
