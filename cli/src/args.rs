@@ -199,7 +199,7 @@ pub struct Explain {
     /// A header of the request, as `name: value`. May be repeated
     #[arg(short = 'H', long = "header", value_name = "HEADER")]
     pub headers: Vec<String>,
-    /// The same as the header `authorization: Bearer TOKEN`
+    /// The same as the header `authorization: Bearer TOKEN`. With `--from`, also a token that Envoy has verified
     #[arg(long)]
     pub token: Option<String>,
     /// Body of the request

@@ -1,5 +1,6 @@
 //! `sidegate explain`: which policy holds, and how one decision comes about.
 
+mod call;
 mod decision;
 mod diff;
 mod policy;
@@ -28,6 +29,9 @@ struct Subject {
 
 pub fn run(arguments: &Explain) -> Outcome {
     let Explain { files: Files { files }, host, .. } = arguments;
+    if arguments.workload.is_some() {
+        call::check(arguments)?;
+    }
     let subject = Subject::of(Configuration::of(&files::read(files)?))?;
     if !arguments.diff.is_empty() {
         let changed = Subject::of(Configuration::of(&files::read(&arguments.diff)?))?;

@@ -4,6 +4,7 @@
 
 mod examples;
 mod explain;
+mod explain_mesh;
 mod manifests;
 mod migrate;
 mod migrate_istio;
