@@ -24,11 +24,25 @@ pub enum Fit {
 }
 
 impl Fit {
-    const fn negated(self) -> Self {
+    /// Of what does not fit, that it does; of what is not known, the same.
+    pub const fn negated(self) -> Self {
         match self {
             Self::No => Self::Yes,
             Self::Yes => Self::No,
             Self::Unreadable | Self::Partly => self,
+        }
+    }
+}
+
+impl Effect {
+    /// What a rule with this effect does by how far it fits; none: it does not decide. What cannot be read lets nobody in, and does
+    /// not leave the tier.
+    pub fn of(self, fit: Fit) -> Option<Self> {
+        match self {
+            Self::Allow => (fit == Fit::Yes).then_some(Self::Allow),
+            Self::Pass if fit == Fit::Yes => Some(Self::Pass),
+            Self::Deny | Self::Pass => (fit >= Fit::Unreadable).then_some(Self::Deny),
+            Self::Audit => None,
         }
     }
 }

@@ -4,7 +4,8 @@ use serde_json::json;
 use sidegate_config::Document;
 use sidegate_engine::Policy;
 use sidegate_engine::east_west::explain::{Change, Question, access_change, explain, what_if};
-use sidegate_engine::east_west::{Chain, Facts, Identity, SpiffeId};
+use sidegate_engine::east_west::object::{Value, Who};
+use sidegate_engine::east_west::{Block, Chain, Facts, Identity, Pattern, SpiffeId};
 
 use crate::made::Dice;
 
@@ -188,4 +189,84 @@ fn whose_access_changes_is_found() {
         }
     }
     assert!(changed > 50, "{changed}");
+}
+
+/// Whether rules look at what a stranger has, too: any identity, or any address.
+fn mentions_all(value: &Value) -> bool {
+    let all = |text| Block::parse(text).unwrap();
+    match value {
+        Value::Who(Who::TrustDomain(Pattern::Any) | Who::Namespace(Pattern::Any) | Who::Name(Pattern::Any)) => true,
+        Value::Block(block) => *block == all("0.0.0.0/0") || *block == all("::/0"),
+        _ => false,
+    }
+}
+
+/// What is said of a port is what becomes of a connection of somebody whom no rule mentions.
+#[test]
+fn a_port_is_as_open_for_connections_as_it_is_said() {
+    let stranger = known("spiffe://stranger.test/ns/stranger/sa/stranger");
+    let address = Some("203.0.113.77".parse().unwrap());
+    let mut seen = [0, 0];
+    for seed in 0..2000 {
+        let world = Dice::new(seed).world();
+        let policy = crate::compiled(&world);
+        let (mesh, workload) = (policy.mesh().unwrap(), policy.workload().unwrap().workload().clone());
+        let rules = mesh.objects().flat_map(|object| &object.rules);
+        let mut values = rules.flat_map(|rule| &rule.groups).flatten().flatten().flat_map(|term| &term.values);
+        if values.any(mentions_all) {
+            continue;
+        }
+        let question = Question { workload: workload.clone(), chain: Chain::Tcp, port: None, call: None };
+        let explanation = explain(mesh, &question).unwrap().to_json();
+        let selected = mesh.select(workload, Chain::Tcp).unwrap();
+        for view in explanation["ports"].as_array().unwrap() {
+            let port = view["port"].as_str().unwrap().parse().unwrap_or(1);
+            let ruling = selected.decide(&Facts {
+                port: Some(port),
+                peer: address,
+                client: address,
+                destination: address,
+                server_name: Some(""),
+                ..Facts::of(&stranger)
+            });
+            seen[usize::from(ruling.allowed)] += 1;
+            assert_eq!(view["state"] == "open", ruling.allowed, "seed {seed}: {view:#}: {ruling}");
+        }
+    }
+    assert!(seen[0] > 300 && seen[1] > 100, "{seen:?}");
+}
+
+/// Over a connection a method cannot be read, so that a denial by it keeps everybody out; and so does one that is not valid.
+#[test]
+fn a_port_that_is_shut_is_not_said_to_be_open() {
+    let said = |rule: serde_json::Value, chain| {
+        let configuration = json!({
+            "apiVersion": "sidegate.dev/v1alpha1", "kind": "PluginConfig",
+            "workload": {"namespace": "prod", "labels": {"app": "api"}},
+            "options": {"eastWest": {"lenient": true, "default": "Allow"}},
+            "resources": [{
+                "apiVersion": "gateway.networking.x-k8s.io/v1alpha1", "kind": "XAuthorizationPolicy",
+                "metadata": {"name": "kept-out", "namespace": "prod"},
+                "spec": {"targetRefs": [{"kind": "Pod", "selector": {}}], "action": "DENY",
+                         "enforcementLevel": "Application", "rules": [rule]},
+            }],
+        });
+        let policy = Policy::compile(configuration.to_string().as_bytes()).unwrap();
+        let workload = policy.workload().unwrap().workload().clone();
+        let question = Question { workload, chain, port: None, call: None };
+        let explanation = explain(policy.mesh().unwrap(), &question).unwrap().to_json();
+        let text = |field: &str| explanation["ports"][0][field].as_str().unwrap().to_owned();
+        (text("state"), text("why"))
+    };
+    let open = ("open".to_owned(), "the default".to_owned());
+    let closed = ("closed".to_owned(), "prod/kept-out#0".to_owned());
+    let deletes = json!({"applicationAttributes": {"methods": ["DELETE"]}});
+    assert_eq!(said(deletes.clone(), Chain::Tcp), closed);
+    assert_eq!(said(deletes, Chain::Http), open);
+    let broken = json!({"sources": [{"type": "SPIFFE", "spiffe": "no ID"}]});
+    assert_eq!(said(broken.clone(), Chain::Tcp), closed);
+    assert_eq!(said(broken, Chain::Http), closed);
+    let of_dev = json!({"sources": [{"type": "Namespace", "namespace": "dev"}],
+                        "applicationAttributes": {"methods": ["DELETE"]}});
+    assert_eq!(said(of_dev, Chain::Tcp), open);
 }

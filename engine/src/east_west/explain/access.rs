@@ -96,7 +96,7 @@ pub fn access_change(
     let Workload { namespace, labels, trust_domain, .. } = new.clone();
     let (before, after) = (before.select(old, chain)?, after.select(new, chain)?);
     let lines =
-        |policy: &WorkloadPolicy| -> Vec<String> { standing(policy, port).lines().map(str::to_owned).collect() };
+        |policy: &WorkloadPolicy| -> Vec<String> { standing(policy, port, chain).lines().map(str::to_owned).collect() };
     let (old, new) = (lines(&before), lines(&after));
     let (changes, calls, partly) = Comparison { before, after, is_request: chain == Chain::Http, port }.run();
     Ok(AccessChange {

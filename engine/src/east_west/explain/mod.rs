@@ -109,7 +109,7 @@ pub fn explain(mesh: &Mesh, question: &Question<'_>) -> Result<Explanation, Vec<
         workload: Named { namespace, labels, trust_domain },
         selected: policy.objects().map(text::selected).collect(),
         not_selected,
-        ports: ports::views(&policy, question.port),
+        ports: ports::views(&policy, question.port, question.chain),
         trace: question.call.as_ref().map(|call| trace::trace(&policy, call)).unwrap_or_default(),
         decision: question.call.as_ref().map(|call| decision(&policy, call)),
     })
@@ -162,9 +162,9 @@ impl Explanation {
 }
 
 /// What does not depend on a call; each line stands for itself.
-fn standing(policy: &WorkloadPolicy, port: Option<u16>) -> String {
+fn standing(policy: &WorkloadPolicy, port: Option<u16>, chain: Chain) -> String {
     let selected: Vec<Selected> = policy.objects().map(text::selected).collect();
-    in_lines(&selected, &ports::views(policy, port))
+    in_lines(&selected, &ports::views(policy, port, chain))
 }
 
 fn in_lines(selected: &[Selected], ports: &[PortView]) -> String {

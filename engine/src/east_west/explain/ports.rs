@@ -7,8 +7,9 @@ use serde::Serialize;
 use sidegate_config::{DefaultDecision, EnforcementLevel, PolicyTier};
 
 use super::text;
-use crate::east_west::WorkloadPolicy;
-use crate::east_west::object::{Effect, Object, Place, Rule, Value};
+use crate::east_west::list::Fit;
+use crate::east_west::object::{Alternative, Dimension, Effect, Group, Object, Place, Rule, Term, Value};
+use crate::east_west::{Chain, WorkloadPolicy};
 
 /// What holds for a port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,13 +26,13 @@ pub struct PortView {
 }
 
 /// One port, or all that rules name and the others together.
-pub fn views(policy: &WorkloadPolicy, port: Option<u16>) -> Vec<PortView> {
+pub fn views(policy: &WorkloadPolicy, port: Option<u16>, chain: Chain) -> Vec<PortView> {
     let named: BTreeSet<u16> = match port {
         Some(port) => BTreeSet::from([port]),
         None => policy.objects().flat_map(|object| &object.rules).flat_map(ports).collect(),
     };
     let other = port.is_none().then_some(None);
-    named.into_iter().map(Some).chain(other).map(|port| view(policy, port)).collect()
+    named.into_iter().map(Some).chain(other).map(|port| view(policy, port, chain)).collect()
 }
 
 fn ports(rule: &Rule) -> Vec<u16> {
@@ -42,7 +43,7 @@ fn ports(rule: &Rule) -> Vec<u16> {
 
 /// Whether a rule may fit at a port; none is a port that no rule names.
 fn about(rule: &Rule, port: Option<u16>) -> bool {
-    let fits = |group: &&crate::east_west::object::Group| {
+    let fits = |group: &&Group| {
         group.iter().any(|terms| {
             terms.iter().all(|term| {
                 let has = port.is_some_and(|port| term.values.contains(&Value::Port(port)));
@@ -53,7 +54,7 @@ fn about(rule: &Rule, port: Option<u16>) -> bool {
     rule.groups.iter().filter(|group| text::is_port(group)).all(|group| fits(&group))
 }
 
-fn view(policy: &WorkloadPolicy, port: Option<u16>) -> PortView {
+fn view(policy: &WorkloadPolicy, port: Option<u16>, chain: Chain) -> PortView {
     let mut rules = Vec::new();
     let enforced = || policy.objects().filter(|object| !object.audit);
     for object in enforced() {
@@ -61,7 +62,7 @@ fn view(policy: &WorkloadPolicy, port: Option<u16>) -> PortView {
             rules.push(line(object, rule));
         }
     }
-    let (state, why) = state(policy, port);
+    let (state, why) = state(policy, port, chain);
     let port = port.map_or_else(|| "other".to_owned(), |port| port.to_string());
     PortView { port, state, why, rules }
 }
@@ -73,38 +74,52 @@ fn line(object: &Object, rule: &Rule) -> String {
     format!("{effect} {}{invalid}: {}#{}{name}", text::callers(rule), object.decider(), rule.index)
 }
 
-/// What comes of a caller whom no rule mentions.
-fn state(policy: &WorkloadPolicy, port: Option<u16>) -> (&'static str, String) {
-    let everybody = |object: &Object, wanted: Effect| {
-        let of_all = |rule: &&Rule| rule.groups.iter().all(text::is_port) && about(rule, port);
-        object
-            .rules
-            .iter()
-            .find(|rule| of_all(rule) && !rule.invalid)
-            .filter(|rule| rule.effect == wanted)
-            .map(|rule| rule.index)
+/// What a rule says of a caller whom no rule mentions, by the same order in which it is evaluated; none: nothing.
+fn says(rule: &Rule, port: Option<u16>, chain: Chain) -> Option<Effect> {
+    let alternative = |terms: &Alternative| terms.iter().map(|term| fit(term, port, chain)).min().unwrap_or(Fit::Yes);
+    let group = |group: &Group| group.iter().map(alternative).max().unwrap_or(Fit::No);
+    let mut fit = rule.groups.iter().map(group).min().unwrap_or(Fit::Yes);
+    if rule.invalid {
+        fit = fit.min(Fit::Unreadable);
+    }
+    rule.effect.of(fit)
+}
+
+/// How far a term fits who, and a call that, no rule mentions.
+fn fit(Term { dimension, values, negated }: &Term, port: Option<u16>, chain: Chain) -> Fit {
+    let of_requests = dimension.is_http() || *dimension == Dimension::Metadata;
+    let fit = match chain {
+        _ if values.is_empty() => Fit::No,
+        // It depends on what a connection does not have.
+        Chain::Tcp if of_requests => return Fit::Unreadable,
+        // It depends on the request, which is not mentioned, but not on who calls.
+        Chain::Http if of_requests && !values.contains(&Value::Invalid) => return Fit::No,
+        _ if port.is_some_and(|port| values.contains(&Value::Port(port))) => Fit::Yes,
+        _ if values.contains(&Value::Invalid) => Fit::Unreadable,
+        _ => Fit::No,
     };
+    if *negated { fit.negated() } else { fit }
+}
+
+/// What comes of a caller whom no rule mentions.
+fn state(policy: &WorkloadPolicy, port: Option<u16>, chain: Chain) -> (&'static str, String) {
     let enforced = |wanted: &dyn Fn(Place) -> bool| -> Vec<&Object> {
         policy.objects().filter(|object| !object.audit && wanted(object.place)).collect()
     };
-    let tier = |tier| enforced(&|place| matches!(place, Place::Tier(of, _) if of == tier));
-    let in_tier = |objects: Vec<&Object>| {
-        objects.into_iter().find_map(|object| {
-            let first = [Effect::Allow, Effect::Deny, Effect::Pass]
-                .into_iter()
-                .filter_map(|effect| Some((everybody(object, effect)?, effect)));
-            first.min().map(|(rule, effect)| (effect, format!("{}#{rule}", object.decider())))
+    let first = |objects: &[&Object]| {
+        objects.iter().find_map(|object| {
+            let taken = object.rules.iter().find_map(|rule| Some((says(rule, port, chain)?, rule.index)));
+            taken.map(|(effect, rule)| (effect, format!("{}#{rule}", object.decider())))
         })
     };
-    match in_tier(tier(PolicyTier::Admin)) {
+    let tier = |tier| enforced(&|place| matches!(place, Place::Tier(of, _) if of == tier));
+    match first(&tier(PolicyTier::Admin)) {
         Some((Effect::Allow, by)) => return ("open", by),
         Some((Effect::Deny, by)) => return ("closed", by),
         _ => {}
     }
-    for object in enforced(&|place| place == Place::Deny) {
-        if let Some(rule) = everybody(object, Effect::Deny) {
-            return ("closed", format!("{}#{rule}", object.decider()));
-        }
+    if let Some((_, by)) = first(&enforced(&|place| place == Place::Deny)) {
+        return ("closed", by);
     }
     let mut opened = None;
     for level in [EnforcementLevel::Network, EnforcementLevel::Application] {
@@ -112,10 +127,7 @@ fn state(policy: &WorkloadPolicy, port: Option<u16>) -> (&'static str, String) {
         if closing.is_empty() {
             continue;
         }
-        let open = closing
-            .iter()
-            .find_map(|object| Some(format!("{}#{}", object.decider(), everybody(object, Effect::Allow)?)));
-        let Some(by) = open else {
+        let Some((_, by)) = first(&closing) else {
             let names: Vec<_> = closing.iter().map(|object| object.decider().to_string()).collect();
             return ("closed", format!("at level {level:?} by {}", names.join(", ")));
         };
@@ -124,7 +136,7 @@ fn state(policy: &WorkloadPolicy, port: Option<u16>) -> (&'static str, String) {
     if let Some(by) = opened {
         return ("open", by);
     }
-    match in_tier(tier(PolicyTier::Baseline)) {
+    match first(&tier(PolicyTier::Baseline)) {
         Some((Effect::Allow, by)) => ("open", by),
         Some((Effect::Deny, by)) => ("closed", by),
         _ if policy.options().default == DefaultDecision::Allow => ("open", "the default".to_owned()),

@@ -75,12 +75,7 @@ fn look(policy: &WorkloadPolicy, tier: &str, object: &Object, rule: &Rule, call:
     if rule.invalid {
         fit = fit.min(Fit::Unreadable);
     }
-    let taken = match rule.effect {
-        Effect::Allow => (fit == Fit::Yes).then_some(Effect::Allow),
-        Effect::Pass if fit == Fit::Yes => Some(Effect::Pass),
-        Effect::Deny | Effect::Pass => (fit >= Fit::Unreadable).then_some(Effect::Deny),
-        Effect::Audit => None,
-    };
+    let taken = rule.effect.of(fit);
     let enough = if rule.effect == Effect::Deny { Fit::Unreadable } else { Fit::Yes };
     let failing = rule.groups.iter().zip(&groups).find(|(_, fit)| **fit < enough).map(|(group, fit)| match fit {
         Fit::Unreadable => format!("cannot be read: {}", text::group(group)),
