@@ -172,7 +172,7 @@ pub enum Target {
 const EXPLAIN: &str = "\
 Without a request the policy itself is shown. With one it is decided: exit code 0 if it is allowed,
 1 if denied. Nobody is asked anything: what servers would answer is said by `--jwks` and `--replies`.
-With `--diff` it says whose access changes: exit code 0 if nobody's does, 1 if somebody's does.
+With `--diff` it says whose access changes: exit code 0 if nobody's does, 1 if somebody's does or may.
 
 Examples:
   sidegate explain -f policies/ --host talker.example.com
@@ -208,7 +208,8 @@ pub struct Explain {
     /// What Envoy knows of the connection, as `source.address=10.0.0.1:4711`. May be repeated
     #[arg(long = "attribute", value_name = "NAME=VALUE")]
     pub attributes: Vec<String>,
-    /// Policies over identity: the workload that is called, as `NAMESPACE` or `NAMESPACE/SERVICEACCOUNT`
+    /// Policies over identity: the workload that is called, as `NAMESPACE` or `NAMESPACE/NAME` of a Deployment or the like among
+    /// the documents, or else of a ServiceAccount
     #[arg(long, value_name = "WORKLOAD")]
     pub workload: Option<String>,
     /// A label of its pod. May be repeated

@@ -18,6 +18,8 @@ const CLUSTER_WIDE: [&str; 2] = ["ClusterAuthorizationPolicy", "Namespace"];
 pub struct Configuration {
     /// The `PluginConfig`, each part of which knows its file.
     pub root: Node,
+    /// Documents that are none of ours, such as Deployments.
+    pub others: Vec<Node>,
     /// What is wrong with the files themselves.
     pub findings: Vec<Finding>,
 }
@@ -33,7 +35,7 @@ impl Configuration {
                 Err(mistake) => collected.findings.push(Finding::of_yaml(mistake)),
             }
         }
-        let Collected { settings, resources, findings } = collected;
+        let Collected { settings, resources, others, findings } = collected;
         let mark = resources.first().map_or(mark, |first| first.mark.clone());
         let member =
             |name: &str, kind| Member { name: name.to_owned(), mark: mark.clone(), value: Node::new(&mark, kind) };
@@ -45,7 +47,7 @@ impl Configuration {
         });
         members.retain(|member| member.name != "resources");
         members.push(member("resources", Kind::List(resources)));
-        Self { root: Node::new(&mark, Kind::Object(members)), findings }
+        Self { root: Node::new(&mark, Kind::Object(members)), others, findings }
     }
 
     /// As the engine reads it.
@@ -105,6 +107,7 @@ struct Collected {
     /// The members of the one `PluginConfig`.
     settings: Option<Vec<Member>>,
     resources: Vec<Node>,
+    others: Vec<Node>,
     findings: Vec<Finding>,
 }
 
@@ -128,6 +131,7 @@ impl Collected {
                     path: String::new(),
                     message: "is none of ours: left out".to_owned(),
                 });
+                self.others.push(document);
             }
         }
     }

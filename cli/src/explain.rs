@@ -3,6 +3,7 @@
 mod call;
 mod decision;
 mod diff;
+mod options;
 mod policy;
 mod script;
 mod workload;

@@ -7,44 +7,62 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sidegate_cases::outcome::Decision;
 use sidegate_config::{Document, Documents, EastWestOptions, ObjectMeta, Settings, Workload};
-use sidegate_engine::east_west::explain::{AccessChange, access_change};
+use sidegate_engine::east_west::explain::{AccessChange, Candidates, access_change, labels_not_known};
 use sidegate_engine::east_west::{Chain, Mesh};
 
-use super::{Subject, decision, policy, workload};
+use super::{Subject, decision, options, policy, workload};
 use crate::Outcome;
 use crate::args::{Explain, ExplainFormat};
 use crate::effective::{self, Effective, Secrets};
 use crate::report::printable;
+use crate::workloads::Pods;
 
-/// Prints whose access changes; true if nobody's does.
+/// Prints whose access changes; true if nobody's does, as far as is known.
 pub fn explain(before: &Subject, after: &Subject, arguments: &Explain) -> Outcome {
-    match (&arguments.workload, &arguments.from) {
-        (Some(name), Some(_)) => {
-            let asked = |subject: &Subject| workload::asked(subject, name, arguments);
-            let (old, new) = (asked(before)?, asked(after)?);
+    let mut told = Told { options: options::changed(before, after), ..Told::default() };
+    if let Some(name) = &arguments.workload {
+        let known =
+            [workload::known([before, after], name, arguments)?, workload::known([after, before], name, arguments)?];
+        let meshes = meshes(before, after)?;
+        if let Some(text) = meshes.iter().zip(&known).find_map(|(mesh, known)| workload::not_known(mesh, known)) {
+            anstream::eprintln!("warning: {}", printable(&text));
+        }
+        if arguments.from.is_some() {
+            let (old, new) =
+                (workload::asked(before, &known[0], arguments)?, workload::asked(after, &known[1], arguments)?);
             return Ok(one(arguments, &old.0, &new.0, old.1.as_deref(), new.1.as_deref()));
         }
-        (Some(name), None) => {
-            let known = workload::known(name, arguments)?;
-            let changes = vec![change(&meshes(before, after)?, &known, arguments)?];
-            return Ok(standing(&[], &changes, arguments));
-        }
-        _ if arguments.is_request() => return request(before, after, arguments),
-        _ => {}
+        let namespace = meshes[1].workload(&known[1]).namespace;
+        told.not_known.extend(labels_not_known([&meshes[0], &meshes[1]], &namespace));
+        told.changes.push(change(&meshes, [&known[0], &known[1]], arguments)?);
+        return Ok(told.print(arguments));
     }
-    let hosts = auth_configs(before, after, arguments.host.as_deref());
-    let mut changes = Vec::new();
+    if arguments.is_request() {
+        return request(before, after, arguments);
+    }
+    told.hosts = auth_configs(before, after, arguments.host.as_deref());
     if arguments.host.is_none() && (before.policy.mesh().is_some() || after.policy.mesh().is_some()) {
-        let meshes = meshes(before, after)?;
-        for (namespace, labels) in workloads(&meshes) {
-            let known = Workload { namespace: Some(namespace), labels, ..Workload::default() };
-            changes.push(change(&meshes, &known, arguments)?);
-        }
-        changes.retain(|change| !change.is_nothing());
-        // A workload without labels of its own has what all others have, too.
-        changes.dedup_by(|a, b| a.to_json() == b.to_json());
+        of_all_workloads(before, after, arguments, &mut told)?;
     }
-    Ok(standing(&hosts, &changes, arguments))
+    Ok(told.print(arguments))
+}
+
+/// What changes for workloads that selectors tell apart, and for those that the documents have.
+fn of_all_workloads(before: &Subject, after: &Subject, arguments: &Explain, told: &mut Told) -> Result<(), String> {
+    let meshes = meshes(before, after)?;
+    let Candidates { mut workloads, not_known } = Candidates::of([&meshes[0], &meshes[1]]);
+    told.not_known.extend(not_known);
+    for pods in Pods::each(before.configuration.others.iter().chain(&after.configuration.others)) {
+        workloads.insert((pods.workload.namespace.unwrap_or_default(), pods.workload.labels));
+    }
+    for (namespace, labels) in workloads {
+        let known = Workload { namespace: Some(namespace), labels, ..Workload::default() };
+        told.changes.push(change(&meshes, [&known, &known], arguments)?);
+    }
+    told.changes.retain(|change| !change.is_nothing());
+    // A workload without labels of its own has what all others have, too.
+    told.changes.dedup_by(|a, b| a.to_json() == b.to_json());
+    Ok(())
 }
 
 /// One request of an AuthConfig.
@@ -195,40 +213,61 @@ fn meshes(before: &Subject, after: &Subject) -> Result<[Mesh; 2], String> {
     Ok([of(before)?, of(after)?])
 }
 
-fn workloads(meshes: &[Mesh; 2]) -> BTreeSet<(String, BTreeMap<String, String>)> {
-    let mut namespaces: BTreeSet<String> = meshes.iter().flat_map(Mesh::known_namespaces).collect();
-    // What is about all namespaces is so of one that nobody names, too.
-    namespaces.insert("any-other".to_owned());
-    meshes.iter().flat_map(|mesh| mesh.workloads(&namespaces)).collect()
-}
-
-fn change(meshes: &[Mesh; 2], known: &Workload, arguments: &Explain) -> Result<AccessChange, String> {
+fn change(meshes: &[Mesh; 2], known: [&Workload; 2], arguments: &Explain) -> Result<AccessChange, String> {
     let [before, after] = meshes;
-    let workloads = [before.workload(known), after.workload(known)];
+    let workloads = [before.workload(known[0]), after.workload(known[1])];
     let chain = if arguments.tcp { Chain::Tcp } else { Chain::Http };
     access_change([before, after], workloads, chain, arguments.port).map_err(workload::in_lines)
 }
 
-/// Prints what changes; true if nobody's access does.
-fn standing(hosts: &[HostChange], changes: &[AccessChange], arguments: &Explain) -> bool {
-    let same = hosts.is_empty() && !changes.iter().any(AccessChange::changes_access);
-    if arguments.output == ExplainFormat::Json {
-        let host = |HostChange { id, hosts, what, removed, added }: &HostChange| json!({ "authConfig": id, "hosts": hosts, "what": what, "removed": removed, "added": added });
-        let hosts: Vec<Value> = hosts.iter().map(host).collect();
-        let workloads: Vec<Value> = changes.iter().map(AccessChange::to_json).collect();
-        line!("{:#}", json!({ "authConfigs": hosts, "workloads": workloads, "changed": !same }));
-        return same;
+/// What is told of all that changes.
+#[derive(Default)]
+struct Told {
+    /// Lines of options that are no more and that are new.
+    options: Vec<String>,
+    hosts: Vec<HostChange>,
+    changes: Vec<AccessChange>,
+    /// What was not compared.
+    not_known: Vec<String>,
+}
+
+impl Told {
+    /// Prints it; true if nobody's access changes, as far as is known.
+    fn print(&self, arguments: &Explain) -> bool {
+        let Self { options, hosts, changes, not_known } = self;
+        let changed = !options.is_empty() || !hosts.is_empty() || changes.iter().any(AccessChange::changes_access);
+        let complete = not_known.is_empty() && !changes.iter().any(AccessChange::is_partly);
+        if arguments.output == ExplainFormat::Json {
+            let host = |HostChange { id, hosts, what, removed, added }: &HostChange| json!({ "authConfig": id, "hosts": hosts, "what": what, "removed": removed, "added": added });
+            let hosts: Vec<Value> = hosts.iter().map(host).collect();
+            let workloads: Vec<Value> = changes.iter().map(AccessChange::to_json).collect();
+            line!(
+                "{:#}",
+                json!({
+                    "options": options, "authConfigs": hosts, "workloads": workloads, "notKnown": not_known,
+                    "changed": changed, "complete": complete,
+                })
+            );
+            return !changed && complete;
+        }
+        if !options.is_empty() {
+            line!("options are otherwise, for all that the documents are about");
+            options.iter().for_each(|text| line!("  {}", printable(text)));
+        }
+        for HostChange { id, hosts, what, removed, added } in hosts {
+            line!("AuthConfig {id} {what}: {}", printable(&hosts.join(", ")));
+            removed.iter().for_each(|text| line!("  - {}", printable(text)));
+            added.iter().for_each(|text| line!("  + {}", printable(text)));
+        }
+        for change in changes {
+            change.to_string().lines().for_each(|text| line!("{}", printable(text)));
+        }
+        not_known.iter().for_each(|text| line!("not known: {}", printable(text)));
+        match (changed, complete) {
+            (false, true) => line!("nobody's access changes"),
+            (false, false) => line!("whether anybody's access changes is not known"),
+            (true, _) => {}
+        }
+        !changed && complete
     }
-    for HostChange { id, hosts, what, removed, added } in hosts {
-        line!("AuthConfig {id} {what}: {}", printable(&hosts.join(", ")));
-        removed.iter().for_each(|text| line!("  - {}", printable(text)));
-        added.iter().for_each(|text| line!("  + {}", printable(text)));
-    }
-    for change in changes {
-        change.to_string().lines().for_each(|text| line!("{}", printable(text)));
-    }
-    if same {
-        line!("nobody's access changes");
-    }
-    same
 }

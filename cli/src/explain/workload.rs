@@ -11,12 +11,16 @@ use super::call::Call;
 use crate::Outcome;
 use crate::args::{Explain, ExplainFormat};
 use crate::report::printable;
-use crate::workloads;
+use crate::workloads::{self, Pods};
 
 /// Prints what is in force for a workload; false if the call is denied.
 pub fn explain(subject: &Subject, workload: &str, arguments: &Explain) -> Outcome {
     let mesh = subject.policy.mesh().ok_or("there are no policies over identity in the documents")?;
-    let explained = ask(subject, mesh, workload, arguments)?;
+    let known = known([subject, subject], workload, arguments)?;
+    if let Some(text) = not_known(mesh, &known) {
+        anstream::eprintln!("warning: {}", printable(&text));
+    }
+    let explained = ask(subject, mesh, &known, arguments)?;
     let json = explained.to_json();
     match arguments.output {
         ExplainFormat::Text => explained.to_string().lines().for_each(|text| line!("{}", printable(text))),
@@ -26,9 +30,9 @@ pub fn explain(subject: &Subject, workload: &str, arguments: &Explain) -> Outcom
 }
 
 /// What becomes of the call, in words, and the first criterion that failed; without policies over identity it is let in.
-pub fn asked(subject: &Subject, workload: &str, arguments: &Explain) -> Result<(String, Option<String>), String> {
+pub fn asked(subject: &Subject, known: &Workload, arguments: &Explain) -> Result<(String, Option<String>), String> {
     let Some(mesh) = subject.policy.mesh() else { return Ok(("ALLOW: there are no policies".to_owned(), None)) };
-    let json = ask(subject, mesh, workload, arguments)?.to_json();
+    let json = ask(subject, mesh, known, arguments)?.to_json();
     let text = |path: &str| json.pointer(path).and_then(Value::as_str).unwrap_or_default();
     let decision = format!("{} by {}", text("/decision/decision"), text("/decision/decider"));
     let looks = json["trace"].as_array().into_iter().flatten();
@@ -39,8 +43,8 @@ pub fn asked(subject: &Subject, workload: &str, arguments: &Explain) -> Result<(
     Ok((decision, failed.filter(|_| text("/decision/decision") == "DENY")))
 }
 
-fn ask(subject: &Subject, mesh: &Mesh, workload: &str, arguments: &Explain) -> Result<Explanation, String> {
-    let workload = mesh.workload(&known(workload, arguments)?);
+fn ask(subject: &Subject, mesh: &Mesh, known: &Workload, arguments: &Explain) -> Result<Explanation, String> {
+    let workload = mesh.workload(known);
     let options = subject.documents.settings.options.east_west.clone().unwrap_or_default();
     let call = Call::read(arguments, &options)?;
     let chain = if arguments.tcp { Chain::Tcp } else { Chain::Http };
@@ -48,9 +52,45 @@ fn ask(subject: &Subject, mesh: &Mesh, workload: &str, arguments: &Explain) -> R
     ask_engine(mesh, &Question { workload, chain, port: arguments.port, call }).map_err(in_lines)
 }
 
-/// The workload that the command line names.
-pub fn known(workload: &str, arguments: &Explain) -> Result<Workload, String> {
-    workloads::named(workload, &arguments.labels)
+/// The workload that the command line names: with what the documents have of that name, the first that have it, or an account.
+pub fn known(subjects: [&Subject; 2], workload: &str, arguments: &Explain) -> Result<Workload, String> {
+    let named = workloads::named(workload, &arguments.labels)?;
+    for subject in subjects {
+        let is_it = |pods: &Pods<'_>| {
+            pods.workload.namespace == named.namespace && named.service_account.as_ref() == Some(&pods.name)
+        };
+        let mut found: Vec<Workload> = Vec::new();
+        for pods in Pods::each(&subject.configuration.others).into_iter().filter(is_it) {
+            if !found.contains(&pods.workload) {
+                found.push(pods.workload);
+            }
+        }
+        match found.pop() {
+            Some(_) if !found.is_empty() => {
+                return Err(format!(
+                    "`{workload}` is the name of several documents: say by `--label` which pods are meant, and leave out the name"
+                ));
+            }
+            Some(mut one) => {
+                one.labels.extend(named.labels);
+                return Ok(one);
+            }
+            None => {}
+        }
+    }
+    Ok(named)
+}
+
+/// What is not known of a workload, though policies look at it.
+pub fn not_known(mesh: &Mesh, known: &Workload) -> Option<String> {
+    let workload = mesh.workload(known);
+    if workload.labels.is_empty() && mesh.selects_pods(&workload.namespace) {
+        return Some(
+            "no `--label` is given, nor a Deployment or the like of that name: policies that select pods by labels are not seen"
+                .to_owned(),
+        );
+    }
+    mesh.labels_not_known(&workload.namespace)
 }
 
 pub fn in_lines(problems: Vec<Problem>) -> String {

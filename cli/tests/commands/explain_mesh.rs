@@ -1,6 +1,8 @@
 //! `sidegate explain` of policies over identity: what it is asked, and what it must not leave out of sight.
 
-use crate::sidegate;
+use serde_json::Value;
+
+use crate::{fed, golden, sidegate};
 
 /// A token of `https://idp.example.com` whose `state` is `left`.
 const LEFT: &str = "e30.eyJpc3MiOiJodHRwczovL2lkcC5leGFtcGxlLmNvbSIsInN0YXRlIjoibGVmdCJ9.c2ln";
@@ -59,5 +61,145 @@ fn what_a_call_does_not_have_is_refused() {
             assert!(ran.err.contains(message), "{arguments:?}: {}", ran.err);
             assert!(!ran.err.contains("open-sesame"), "{}", ran.err);
         }
+    }
+}
+
+/// A policy of namespace `prod` that lets in.
+fn lets_in(name: &str, label: &str, level: &str, rules: &str) -> String {
+    format!(
+        "---
+apiVersion: gateway.networking.x-k8s.io/v1alpha1
+kind: XAuthorizationPolicy
+metadata: {{name: {name}, namespace: prod}}
+spec:
+  targetRefs: [{{kind: Pod, group: '', selector: {{matchLabels: {{{label}}}}}}}]
+  action: ALLOW
+  enforcementLevel: {level}
+  rules:
+{rules}"
+    )
+}
+
+/// What `--diff` says of two texts.
+fn compared(before: &str, after: &str, more: &[&str]) -> crate::Ran {
+    let path = std::env::temp_dir().join(format!("sidegate-explain-{}-{}.yaml", std::process::id(), more.len()));
+    let path = path.with_extension(format!("{}.yaml", after.len()));
+    std::fs::write(&path, after).unwrap();
+    let ran = fed(&[&["explain", "-f", "-", "--diff", path.to_str().unwrap()], more].concat(), before);
+    std::fs::remove_file(&path).unwrap();
+    ran
+}
+
+#[test]
+fn options_that_are_otherwise_are_told() {
+    let diff = ["explain", "-f", "documents/mesh.yaml", "--diff", "documents/mesh.yaml"];
+    let ran = sidegate(&[&diff[..], &["--diff", "documents/mesh-options.yaml"]].concat());
+    assert_eq!((ran.code, ran.err.as_str()), (Some(1), ""), "{}", ran.out);
+    golden("explain/diff-options.txt", &ran.out);
+    let json = sidegate(&[&diff[..], &["--diff", "documents/mesh-options.yaml", "-o", "json"]].concat());
+    let json: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!((json["changed"].as_bool(), json["options"].as_array().map(Vec::len)), (Some(true), Some(6)));
+    // What is written out may be what holds anyway.
+    let configured = |options: &str| {
+        let policy = lets_in("api", "app: api", "Network", "  - sources: []\n");
+        format!("apiVersion: sidegate.dev/v1alpha1\nkind: PluginConfig\n{options}{policy}")
+    };
+    let (empty, written) = (configured(""), configured("options: {whenErrors: {rule: Skip}}\n"));
+    let ran = compared(&empty, &written, &[]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "nobody's access changes\n"), "{}", ran.err);
+}
+
+#[test]
+fn what_was_not_compared_is_not_called_the_same() {
+    let accounts: Vec<String> = (0..200)
+        .map(|number| format!("{{type: ServiceAccount, serviceAccount: {{namespace: shop, name: a{number}}}}}"))
+        .collect();
+    let rules = |paths: usize| {
+        let paths: Vec<String> = (0..paths).map(|number| format!("{{type: Exact, value: /p{number}}}")).collect();
+        let (accounts, paths) = (accounts.join(", "), paths.join(", "));
+        format!("  - sources: [{accounts}]\n    applicationAttributes: {{methods: [GET, POST], paths: [{paths}]}}\n")
+    };
+    let policy = |paths| lets_in("many", "app: api", "Application", &rules(paths));
+    let workload = ["--workload", "prod", "--label", "app=api"];
+    let ran = compared(&policy(80), &policy(79), &workload);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(1), ""), "{}", ran.out);
+    assert!(ran.out.contains("not known beyond "), "{}", ran.out);
+    assert!(ran.out.ends_with("whether anybody's access changes is not known\n"), "{}", ran.out);
+    let json = compared(&policy(80), &policy(79), &[&workload[..], &["-o", "json"]].concat());
+    let json: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!((json["changed"].as_bool(), json["complete"].as_bool()), (Some(false), Some(false)));
+    // Of what is the same nothing needs to be tried.
+    let ran = compared(&policy(80), &policy(80), &workload);
+    assert_eq!(ran.code, Some(0), "{}", ran.out);
+    assert!(ran.out.ends_with("nobody's access changes\n") && !ran.out.contains("not known"), "{}", ran.out);
+}
+
+/// Two policies, neither of whose changes is one for pods that have one of the labels.
+#[test]
+fn a_workload_of_several_selectors_is_tried() {
+    let account =
+        |name| format!("  - sources: [{{type: ServiceAccount, serviceAccount: {{namespace: shop, name: {name}}}}}]\n");
+    let (api, gold) = (account("web"), account("cart"));
+    let both = |level| lets_in("api", "app: api", "Network", &api) + &lets_in("gold", "tier: gold", level, &gold);
+    let ran = compared(&both("Network"), &both("Application"), &[]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(1), ""));
+    golden("explain/diff-selectors.txt", &ran.out);
+    // What the documents have is compared, too.
+    let deployed = ["-f", "documents/mesh-deployments.yaml"];
+    let dev = ["--diff", "documents/mesh-changed.yaml", "--diff", "documents/mesh-deployments.yaml"];
+    let ran = sidegate(&[&["explain", "-f", "documents/mesh.yaml"], &deployed[..], &dev[..]].concat());
+    assert!(ran.out.contains("workload in namespace prod {app=api, version=v2}"), "{}", ran.out);
+}
+
+#[test]
+fn a_namespace_without_its_document_is_told() {
+    let everywhere = |namespace: &str| {
+        format!(
+            "apiVersion: sidegate.dev/v1alpha1
+kind: ClusterAuthorizationPolicy
+metadata: {{name: no-{namespace}}}
+spec:
+  tier: Admin
+  priority: 10
+  subject: {{namespaceSelector: {{matchLabels: {{env: prod}}}}}}
+  rules:
+  - {{action: Deny, sources: [{{type: Namespace, namespace: {namespace}}}]}}
+"
+        )
+    };
+    let ran = compared(&everywhere("dev"), &everywhere("test"), &[]);
+    let expected = "\
+not known: Admin/no-dev: there is no document of a namespace with env=prod
+not known: Admin/no-test: there is no document of a namespace with env=prod
+whether anybody's access changes is not known
+";
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(1), expected, ""));
+    let ran = compared(&everywhere("dev"), &everywhere("dev"), &[]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "nobody's access changes\n"));
+    let of_one = "namespace prod: there is no document of it, whose labels count for Admin/no-dev\n";
+    let ran = compared(&everywhere("dev"), &everywhere("test"), &["--workload", "prod"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.out);
+    assert!(ran.out.contains(&format!("not known: {of_one}")), "{}", ran.out);
+    let ran = fed(&["explain", "-f", "-", "--workload", "prod"], &everywhere("dev"));
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), format!("warning: {of_one}").as_str()));
+}
+
+#[test]
+fn labels_are_those_of_the_workload_of_that_name() {
+    let asked = |more: &[&str]| sidegate(&[&["explain", "-f", "documents/mesh.yaml"], more].concat());
+    let deployed = ["-f", "documents/mesh-deployments.yaml"];
+    let ran = asked(&[&deployed[..], &["--workload", "prod/api-v2"]].concat());
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    assert!(ran.out.starts_with("workload in namespace prod {app=api, version=v2} of"), "{}", ran.out);
+    assert!(ran.out.contains("policy prod/callers: "), "{}", ran.out);
+    let ran = asked(&[&deployed[..], &["--workload", "prod/api-v2", "--label", "version=v3"]].concat());
+    assert!(ran.out.starts_with("workload in namespace prod {app=api, version=v3} of"), "{}", ran.out);
+    // An account has no labels, nor has a namespace.
+    for workload in ["prod/api", "prod"] {
+        let ran = asked(&[&deployed[..], &["--workload", workload]].concat());
+        assert_eq!(ran.code, Some(0));
+        assert!(ran.err.starts_with("warning: no `--label` is given"), "{}", ran.err);
+        let ran = asked(&["--diff", "documents/mesh-changed.yaml", "--workload", workload]);
+        assert!(ran.err.starts_with("warning: no `--label` is given"), "{}", ran.err);
     }
 }

@@ -235,7 +235,7 @@ fn tier(list: &List, seen: &Seen, policy: &WorkloadPolicy) -> Option<(bool, Reas
 }
 
 /// At most ten names, and how many more there are.
-fn listed(names: &[&str]) -> String {
+pub fn listed(names: &[&str]) -> String {
     const MOST: usize = 10;
     let mut text = names.iter().take(MOST).copied().collect::<Vec<_>>().join(", ");
     if let Some(more) = names.len().checked_sub(MOST).filter(|more| *more > 0) {

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
-use sidegate_config::{LabelOperator, LabelSelector, Problem};
+use sidegate_config::Problem;
 
 use super::samples::{self, Call, Caller, Choice, Part};
 use super::{Named, standing};
-use crate::east_west::object::{Rule, Target, Workload};
+use crate::east_west::object::{Object, Rule, Workload};
 use crate::east_west::{Chain, Mesh, Ruling, WorkloadPolicy};
 
 /// So many calls are decided for a workload.
@@ -26,7 +26,7 @@ pub struct AccessChange {
     changes: Vec<Change>,
     /// How many calls were decided.
     calls: usize,
-    /// There were too many, so not all were decided.
+    /// There were too many, so not all were decided: whose access changes is not known beyond those that were.
     partly: bool,
 }
 
@@ -47,42 +47,6 @@ struct Change {
     callers: Vec<String>,
 }
 
-impl Mesh {
-    /// Workloads that targets of policies name: one for each selector in each namespace that is known, and one without labels.
-    #[must_use]
-    pub fn workloads(&self, namespaces: &BTreeSet<String>) -> Vec<(String, BTreeMap<String, String>)> {
-        let mut all = BTreeSet::new();
-        for Target { namespace, pods, .. } in self.objects().map(|object| &object.target) {
-            let of = namespaces.iter().filter(|known| namespace.as_ref().is_none_or(|of| **of == ***known));
-            all.extend(of.map(|namespace| (namespace.clone(), labels(pods))));
-        }
-        all.extend(namespaces.iter().map(|namespace| (namespace.clone(), BTreeMap::new())));
-        all.into_iter().collect()
-    }
-
-    /// Namespaces that policies or documents name.
-    #[must_use]
-    pub fn known_namespaces(&self) -> BTreeSet<String> {
-        let targets = self.objects().filter_map(|object| object.target.namespace.as_deref());
-        let own = self.workload.as_ref().and_then(|workload| workload.namespace.as_deref());
-        targets.chain(self.namespaces.keys().map(String::as_str)).chain(own).map(ToOwned::to_owned).collect()
-    }
-}
-
-/// The fewest labels that a selector fits.
-fn labels(LabelSelector { match_labels, match_expressions }: &LabelSelector) -> BTreeMap<String, String> {
-    let mut labels = match_labels.clone();
-    for requirement in match_expressions {
-        let value = match requirement.operator {
-            LabelOperator::In => requirement.values.first().cloned(),
-            LabelOperator::Exists => Some("any".to_owned()),
-            LabelOperator::NotIn | LabelOperator::DoesNotExist => None,
-        };
-        labels.extend(value.map(|value| (requirement.key.clone(), value)));
-    }
-    labels
-}
-
 /// Says whose access to a workload changes.
 ///
 /// # Errors
@@ -98,7 +62,10 @@ pub fn access_change(
     let lines =
         |policy: &WorkloadPolicy| -> Vec<String> { standing(policy, port, chain).lines().map(str::to_owned).collect() };
     let (old, new) = (lines(&before), lines(&after));
-    let (changes, calls, partly) = Comparison { before, after, is_request: chain == Chain::Http, port }.run();
+    let (changes, calls, partly) = match is_same(&before, &after) {
+        true => (Vec::new(), 0, false),
+        false => Comparison { before, after, is_request: chain == Chain::Http, port }.run(),
+    };
     Ok(AccessChange {
         workload: Named { namespace, labels, trust_domain },
         removed: old.iter().filter(|line| !new.contains(line)).cloned().collect(),
@@ -107,6 +74,14 @@ pub fn access_change(
         calls,
         partly,
     })
+}
+
+/// Whether two are alike, so that they decide alike.
+fn is_same(before: &WorkloadPolicy, after: &WorkloadPolicy) -> bool {
+    let all = |policy: &WorkloadPolicy| {
+        format!("{:?}", (policy.options(), policy.workload(), policy.objects().collect::<Vec<&Object>>()))
+    };
+    all(before) == all(after)
 }
 
 struct Comparison {
@@ -251,10 +226,16 @@ impl AccessChange {
         !self.changes.is_empty()
     }
 
+    /// Whether not all was tried that the rules name.
+    #[must_use]
+    pub fn is_partly(&self) -> bool {
+        self.partly
+    }
+
     /// Whether anything is to be said.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
-        self.changes.is_empty() && self.removed.is_empty() && self.added.is_empty()
+        !self.partly && self.changes.is_empty() && self.removed.is_empty() && self.added.is_empty()
     }
 
     /// Whether somebody may what was denied before.
@@ -285,11 +266,16 @@ impl fmt::Display for AccessChange {
                 writeln!(f, " ({before} -> {after})")?;
             }
         }
-        if changes.is_empty() {
-            writeln!(f, "  nobody's access changes, by {calls} calls made up from what the rules name")?;
-        }
-        if *partly {
-            writeln!(f, "  not all of what the rules name was tried together: there is too much of it")?;
+        match (changes.is_empty(), partly) {
+            (true, false) if *calls == 0 => writeln!(f, "  nobody's access changes: what decides is the same")?,
+            (true, false) => {
+                writeln!(f, "  nobody's access changes, by {calls} calls made up from what the rules name")?;
+            }
+            (_, true) => writeln!(
+                f,
+                "  not known beyond {calls} calls made up from what the rules name: there is too much of it to try all together"
+            )?,
+            (false, false) => {}
         }
         Ok(())
     }

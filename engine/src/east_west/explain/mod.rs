@@ -7,6 +7,7 @@ use serde_json::Value;
 use sidegate_config::{Document, Problem};
 
 mod access;
+mod candidates;
 mod ports;
 mod samples;
 mod text;
@@ -15,6 +16,7 @@ mod trace;
 use super::object::{Place, Workload};
 use super::{Chain, Facts, Mesh, WorkloadPolicy};
 pub use access::{AccessChange, access_change};
+pub use candidates::{Candidates, labels_not_known};
 use ports::PortView;
 use trace::Look;
 

@@ -40,7 +40,8 @@ fn why(target: &Target) -> String {
     why
 }
 
-fn selector(selector: &LabelSelector) -> String {
+/// A selector, in words.
+pub fn selector(selector: &LabelSelector) -> String {
     let equal = selector.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
     let other = selector.match_expressions.iter().map(|requirement| {
         let (key, values) = (&requirement.key, requirement.values.join(", "));
