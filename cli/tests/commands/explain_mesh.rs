@@ -202,4 +202,10 @@ fn labels_are_those_of_the_workload_of_that_name() {
         let ran = asked(&["--diff", "documents/mesh-changed.yaml", "--workload", workload]);
         assert!(ran.err.starts_with("warning: no `--label` is given"), "{}", ran.err);
     }
+    // Of two of one name nobody knows which is meant.
+    let pod = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: api-v2, namespace: prod, labels: {app: other}}\n";
+    let arguments = ["explain", "-f", "documents/mesh.yaml", "-f", "-", "-f", "documents/mesh-deployments.yaml"];
+    let ran = fed(&[&arguments[..], &["--workload", "prod/api-v2"]].concat(), pod);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""));
+    assert!(ran.err.contains("is the name of several documents"), "{}", ran.err);
 }
