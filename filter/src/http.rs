@@ -283,6 +283,8 @@ impl Asker for Stream {
             (Phase::Waiting, _, _) => self.fail("a paused request took too long"),
             _ => {}
         }
+        // All may have been decided, and only callbacks have been late.
+        self.release();
     }
 }
 

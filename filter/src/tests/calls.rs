@@ -364,6 +364,30 @@ fn a_request_that_takes_too_long_tells_who_was_waited_for() {
 }
 
 #[test]
+fn what_is_decided_is_carried_out_though_callbacks_take_too_long() {
+    let spec = |authentication: serde_json::Value| {
+        json!({
+            "hosts": ["*"],
+            "authentication": {"it": authentication},
+            "callbacks": {"tell": {"http": {"url": "https://idp.example.com/tell"}}},
+        })
+    };
+    let known = json!({"anonymous": {}});
+    let unknown = json!({"apiKey": {"selector": {"matchLabels": {"group": "none"}}}});
+    for (authentication, passes) in [(known, true), (unknown, false)] {
+        let options = json!({"callbacks": "Blocking", "timeout": 1000});
+        let vm = Vm::start(&config(&spec(authentication), &[], &options)).unwrap();
+        let (id, action) = vm.request(&[(":authority", "a"), (":path", "/"), (":method", "GET")]);
+        assert_eq!(action, PAUSE);
+        vm.tick(1001);
+        vm.tick(1);
+        assert_eq!(stream(id, |stream| (stream.resumed == 1, stream.replies.len() == 1)), (passes, !passes));
+        vm.close(id);
+        host(|host| *host = envoy::Host::default());
+    }
+}
+
+#[test]
 fn requests_against_a_dead_issuer_leave_nothing_behind() {
     let vm = Vm::start(&tokens().replace("\"options\":{}", "\"options\":{\"timeout\":1000}")).unwrap();
     vm.tick(2);
