@@ -43,6 +43,7 @@ pub type Finding = (String, String);
 ///
 /// # Errors
 /// All that is wrong with it.
+#[inline(never)]
 pub fn read<'de, T: Deserialize<'de>>(node: &Node<'_>, dialect: Dialect) -> Result<T, Vec<Finding>> {
     let reading = Reading { dialect, findings: RefCell::default(), missing: RefCell::default() };
     for _ in 0..MAX_PASSES {
@@ -416,6 +417,7 @@ impl<'de, 'c, I: Iterator<Item = (&'c str, Option<&'c Node<'c>>)>> MapAccess<'de
         seed.deserialize(name).map(Some)
     }
 
+    #[inline(never)]
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Stop> {
         let (name, node) = self.current;
         let place = Place::Member(&self.at.place, name);

@@ -34,6 +34,7 @@ pub struct Shared {
 
 impl Shared {
     /// Nothing asked for yet.
+    #[inline(never)]
     pub fn new(settings: &Settings, resources: &Resources, problems: &mut Vec<Problem>) -> Self {
         let upstreams = Rc::new(Upstreams::compile(&settings.upstreams, problems));
         Self {

@@ -57,6 +57,7 @@ enum Made {
 
 impl<'a> Composition<'a> {
     /// Puts together those that import others.
+    #[inline(never)]
     pub fn new(documents: impl Iterator<Item = &'a AuthConfig>, grants: &'a Grants) -> Self {
         let documents: BTreeMap<_, _> = documents.map(|document| (id(document), document)).collect();
         let importers: Vec<_> =

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use sidegate_config::{AuthConfigWhenError, CallbackOrder};
 
 use crate::call::CallError;
+use crate::exec::apart;
 use crate::expression::condition::Held;
 use crate::policy::AuthConfig;
 use crate::request::{Attribute, Headers};
@@ -36,7 +37,7 @@ pub async fn decide(cx: &Cx) -> Verdict {
     } else if let Err(denial) = body(policy, cx).await {
         Decision::Deny(denial::standard(denial))
     } else if applies(policy, cx) {
-        match run(policy, cx).await {
+        match apart(run(policy, cx)).await {
             Ok(allowed) => Decision::Allow(allowed),
             Err(denial) => Decision::Deny(denial::reply(&policy.response, denial, cx)),
         }
@@ -52,7 +53,7 @@ pub async fn decide(cx: &Cx) -> Verdict {
         CallbackOrder::Blocking => {
             // Kept where it is found if the callbacks take too long.
             cx.decided(decision);
-            callbacks::call_all(&policy.callbacks, cx).await;
+            apart(callbacks::call_all(&policy.callbacks, cx)).await;
             cx.take_decision().unwrap_or_else(|| {
                 Decision::Deny(denial::standard(Denial::new(DenialStatus::Unavailable, "the decision is lost")))
             })
@@ -62,6 +63,7 @@ pub async fn decide(cx: &Cx) -> Verdict {
 }
 
 /// Asks the policies over identity, which need nobody to be asked. The client is not told which of them kept it out.
+#[inline(never)]
 fn east_west(cx: &Cx) -> Result<(), LocalReply> {
     let Some(ruling) = cx.policy.rule(&cx.request) else { return Ok(()) };
     let ruling = Rc::new(ruling);
@@ -75,7 +77,7 @@ fn east_west(cx: &Cx) -> Result<(), LocalReply> {
 }
 
 async fn run(policy: &AuthConfig, cx: &Cx) -> Result<Allowed, Denial> {
-    let identity = authentication::prove(&policy.authentication, policy.authentication_strategy, cx).await?;
+    let identity = apart(authentication::prove(&policy.authentication, policy.authentication_strategy, cx)).await?;
     // Who is known is known, whatever else could not be asked.
     cx.forget_overrun();
     metadata::gather(&policy.metadata, cx).await;
@@ -83,7 +85,7 @@ async fn run(policy: &AuthConfig, cx: &Cx) -> Result<Allowed, Denial> {
         // Metadata that is missing for want of room might be what a rule would deny by.
         return Err(Denial::new(DenialStatus::Unavailable, "too much is waited for"));
     }
-    let granted = authorization::all(&policy.authorization, identity, cx).await?;
+    let granted = apart(authorization::all(&policy.authorization, identity, cx)).await?;
     Ok(response::build(&policy.response, granted, cx).await)
 }
 

@@ -108,6 +108,7 @@ impl Policy {
     ///
     /// # Errors
     /// Every problem found; a configuration with problems is refused whole.
+    #[inline(never)]
     pub fn compile_for(chain: Chain, configuration: &[u8]) -> Result<Self, Vec<Problem>> {
         // Documents that are whole are compiled even if others are not, so that one look finds all problems.
         let (documents, problems) = match config::decode(configuration) {
@@ -128,6 +129,7 @@ impl Policy {
         Self::from_parts(documents, Vec::new(), Chain::Http)
     }
 
+    #[inline(never)]
     fn from_parts(documents: Documents, mut problems: Vec<Problem>, chain: Chain) -> Result<Self, Vec<Problem>> {
         let Documents { resources, settings, left_out } = documents;
         settings::check(&settings, &mut problems);
@@ -218,6 +220,7 @@ impl Policy {
     ///
     /// # Errors
     /// It is not known which namespace it is of, or the policies ask for what is not to be had.
+    #[inline(never)]
     pub fn with_workload(self, known: &config::Workload) -> Result<Self, Vec<Problem>> {
         let Some(mesh) = self.mesh.as_ref().filter(|_| self.workload.is_none()) else { return Ok(self) };
         let workload = mesh.workload(known);
@@ -431,6 +434,7 @@ impl Policy {
 }
 
 impl AuthConfig {
+    #[inline(never)]
     fn compile(
         document: &config::AuthConfig,
         composed: Option<&Composed>,
@@ -504,6 +508,7 @@ struct HostTable {
 }
 
 impl HostTable {
+    #[inline(never)]
     fn add(&mut self, document: &config::AuthConfig, compiled: &Rc<AuthConfig>, problems: &mut Vec<Problem>) {
         for (index, host) in document.spec.hosts.iter().enumerate() {
             let mut problem = |message| {

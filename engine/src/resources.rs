@@ -72,6 +72,7 @@ impl DecodedSecret {
 
 impl Resources {
     /// Decodes the entries of all Secrets; of two documents with the same name the later one stands.
+    #[inline(never)]
     pub fn new(secrets: impl IntoIterator<Item = config::Secret>, problems: &mut Vec<Problem>) -> Self {
         let mut named = BTreeMap::new();
         let mut decoded: Vec<DecodedSecret> = Vec::new();

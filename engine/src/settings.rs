@@ -8,6 +8,7 @@ use crate::response::header;
 const MAX_REQUEST_BYTES: usize = 128 << 10;
 
 /// Says what is wrong with the settings.
+#[inline(never)]
 pub fn check(settings: &Settings, problems: &mut Vec<Problem>) {
     let Settings { upstreams: _, workload, options } = settings;
     let mut checker = Checker(problems);

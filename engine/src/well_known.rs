@@ -39,6 +39,7 @@ struct Page {
 
 impl WellKnown {
     /// Compiles `options.wristbandDiscovery`; nothing is served yet.
+    #[inline(never)]
     pub fn compile(options: &Options, problems: &mut Vec<Problem>) -> Self {
         let Some(WristbandDiscovery { host, path_prefix }) = &options.wristband_discovery else {
             return Self::default();

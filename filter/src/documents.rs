@@ -17,6 +17,7 @@ const LEASE: Duration = Duration::from_secs(20);
 
 impl Plugin {
     /// Takes what other workers have fetched, and has the tick come for the rest.
+    #[inline(never)]
     pub fn start_documents(&self) {
         let (Some(loaded), Ok(now)) = (self.loaded(), host::now()) else { return };
         let documents = loaded.policy.remote_documents();

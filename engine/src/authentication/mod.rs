@@ -11,7 +11,7 @@ use sidegate_config::{AuthenticationSpec, AuthenticationStrategy};
 use crate::compile::Compiler;
 use crate::credentials::Credentials;
 use crate::error::{Refusal, StepError};
-use crate::exec;
+use crate::exec::{self, apart};
 use crate::remote::DocumentId;
 use crate::response::denial::{Denial, DenyWith};
 use crate::session::Cx;
@@ -248,10 +248,10 @@ impl step::Method for Authentication {
             Method::ApiKey(method) => method.evaluate(cx).await,
             Method::Jwt(method) => method.evaluate(cx).await,
             // Boxed, since the other methods would have to make room for what these keep while they wait.
-            Method::OAuth2Introspection(method) => Box::pin(method.evaluate(cx)).await,
-            Method::KubernetesTokenReview(method) => Box::pin(method.evaluate(cx)).await,
+            Method::OAuth2Introspection(method) => Box::pin(apart(method.evaluate(cx))).await,
+            Method::KubernetesTokenReview(method) => Box::pin(apart(method.evaluate(cx))).await,
             #[cfg(feature = "x509")]
-            Method::X509(method) => method.evaluate(cx).await,
+            Method::X509(method) => apart(method.evaluate(cx)).await,
             Method::Plain(method) => method.evaluate(cx).await,
             Method::Anonymous(method) => method.evaluate(cx).await,
             Method::Hmac(method) => method.evaluate(cx).await,

@@ -11,7 +11,7 @@ use sidegate_config::{Action, AuthorizationSpec};
 use crate::authentication::Identity;
 use crate::compile::Compiler;
 use crate::error::{Refusal, StepError};
-use crate::exec;
+use crate::exec::{self, apart};
 use crate::response::denial::{Denial, DenyWith};
 use crate::session::Cx;
 use crate::step::{self, Common, Ran, Step};
@@ -116,8 +116,8 @@ impl step::Method for Authorization {
             #[cfg(feature = "opa")]
             Method::Opa(method) => method.evaluate(cx).await,
             Method::PatternMatching(method) => method.evaluate(cx).await,
-            Method::KubernetesSubjectAccessReview(method) => method.evaluate(cx).await,
-            Method::SpiceDb(method) => method.evaluate(cx).await,
+            Method::KubernetesSubjectAccessReview(method) => apart(method.evaluate(cx)).await,
+            Method::SpiceDb(method) => apart(method.evaluate(cx)).await,
         }
         .map(Rc::new)
     }

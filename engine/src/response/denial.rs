@@ -104,6 +104,7 @@ impl Wording {
 
 /// The answer to a denied request, as the rule that decided words it, and where it is silent the AuthConfig. What cannot be
 /// evaluated is empty.
+#[inline(never)]
 pub fn reply(response: &Response, denial: Denial, cx: &Cx) -> LocalReply {
     let general = match denial.status {
         DenialStatus::Unauthenticated => &response.unauthenticated,
