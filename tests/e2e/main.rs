@@ -8,6 +8,8 @@ use sidegate_tests::envoy::Paths;
 use world::World;
 
 mod bodies;
+mod capabilities;
+mod demo;
 mod east_west;
 mod faults;
 mod frames;
@@ -56,7 +58,7 @@ fn main() {
             started.check(&vector).map_err(Into::into)
         })
     }));
-    let own = [updates::ALL, vm::ALL, wristbands::ALL, faults::ALL, east_west::OWN];
+    let own = [capabilities::ALL, demo::ALL, updates::ALL, vm::ALL, wristbands::ALL, faults::ALL, east_west::OWN];
     trials.extend(own.concat().into_iter().map(|(name, scenario)| {
         let paths = paths.clone();
         Trial::test(name, move || {

@@ -1,4 +1,4 @@
-//! The seven ways to let a request through by accident (envoy-host reference, section 0).
+//! The seven ways to let a request through by accident (envoy-host reference, section 0); the fourth is in `capabilities.rs`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,20 +21,10 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("trap 2: trailers do not release a denied request", trailers_after_a_denial),
     ("trap 2: trailers do not release a paused request", trailers_while_paused),
     ("trap 3: the upstream sees nothing of a request before the verdict", nothing_before_the_verdict),
-    ("trap 4: a capability restriction that leaves out callbacks lets nothing pass", restricted_capabilities),
     ("what a filter in front answers goes out as it is", answered_in_front),
     ("trap 5: no request makes a FAIL_OPEN filter open", fail_open),
     ("trap 6: headers of the policy cannot lead to a route that was not decided on", rerouting),
     ("trap 7: no example fails open", examples_fail_closed),
-];
-
-/// Callbacks that a list may forget, each with the name of the listener whose list does.
-const FORGOTTEN: [(&str, &str); 5] = [
-    ("no-end", "proxy_on_done"),
-    ("no-body", "proxy_on_request_body"),
-    ("no-trailers", "proxy_on_request_trailers"),
-    ("no-response", "proxy_on_response_headers"),
-    ("no-headers", "proxy_on_request_headers"),
 ];
 
 pub fn listeners(paths: &Paths) -> Vec<Listener> {
@@ -49,14 +39,6 @@ pub fn listeners(paths: &Paths) -> Vec<Listener> {
         let name = format!("{mode}-key");
         let mut listener = Listener::new(&name, &paths.wasm, &world::api_key());
         listener.plugin.insert("allow_on_headers_stop_iteration".to_owned(), json!(stop));
-        listeners.push(listener);
-    }
-    for (name, forgotten) in FORGOTTEN {
-        let mut listener = Listener::new(name, &paths.wasm, &world::api_key());
-        let allowed: Value =
-            capabilities().filter(|capability| capability != forgotten).map(|name| (name, json!({}))).collect();
-        listener.plugin.insert("capability_restriction_config".to_owned(), json!({ "allowed_capabilities": allowed }));
-        own_vm(&mut listener, paths);
         listeners.push(listener);
     }
     let mut open = Listener::new("fail-open", &paths.wasm, &world::api_key());
@@ -80,28 +62,8 @@ pub fn issuers() -> impl Iterator<Item = (String, sidegate_tests::case::Service)
     })
 }
 
-fn capabilities() -> impl Iterator<Item = String> {
-    let imports = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../filter/imports.txt")).unwrap_or_default();
-    let imports: Vec<String> = imports
-        .lines()
-        .filter_map(|line| Some(line.split_once('.').filter(|_| !line.starts_with('#'))?.1.to_owned()))
-        .collect();
-    assert!(imports.len() > 20, "filter/imports.txt is not what it was");
-    imports.into_iter().chain(exports())
-}
-
-/// Every callback of the ABI that the module exports.
-fn exports() -> Vec<String> {
-    let source = include_str!("../../filter/src/exports.rs");
-    let names = source.lines().filter_map(|line| line.strip_prefix("extern \"C\" fn ")?.split('(').next());
-    let callbacks: Vec<_> = names.filter(|name| name.starts_with("proxy_on_")).map(ToOwned::to_owned).collect();
-    let forgotten = FORGOTTEN.iter().filter(|(_, name)| !callbacks.iter().any(|callback| callback == name));
-    assert_eq!(forgotten.count(), 0, "filter/src/exports.rs is not what it was: {callbacks:?}");
-    callbacks
-}
-
 /// What happens to this VM happens to no other listener.
-fn own_vm(listener: &mut Listener, paths: &Paths) {
+pub fn own_vm(listener: &mut Listener, paths: &Paths) {
     let vm = json!({
         "vm_id": listener.name,
         "runtime": "envoy.wasm.runtime.v8",
@@ -220,20 +182,6 @@ fn nothing_before_the_verdict(world: &World) {
             Request::new("POST", &path, "api.test").header("authorization", "APIKEY bad").body(Some("some body"));
         assert_eq!(world.send(listener, &request).status, 401);
         assert!(!world.upstream.saw(&path));
-    }
-}
-
-fn restricted_capabilities(world: &World) {
-    for (listener, forgotten) in FORGOTTEN {
-        for body in [None, Some("some body")] {
-            let path = format!("/trap4/{listener}/{}", body.is_some());
-            let request = Request::new("POST", &path, "api.test").header("authorization", "APIKEY bad").body(body);
-            let response = world.block_on(client::send(world.address(listener), &request));
-            let passed = response.is_ok_and(|response| response.header("x-upstream").is_some());
-            assert!(!passed, "without {forgotten} the answer of the upstream comes back");
-            // Without the headers callback the head is gone before anything else is heard of the request.
-            assert!(!world.upstream.saw(&path) || forgotten == "proxy_on_request_headers");
-        }
     }
 }
 

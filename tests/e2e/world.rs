@@ -24,7 +24,8 @@ pub struct World {
     pub upstream: Upstream,
     pub services: Services,
     runtime: Runtime,
-    addresses: BTreeMap<String, SocketAddr>,
+    /// What became of each listener.
+    pub states: BTreeMap<String, ListenerState>,
 }
 
 impl World {
@@ -48,6 +49,22 @@ impl World {
         services: &BTreeMap<String, Service>,
         more: &[Cluster],
     ) -> Result<Self, String> {
+        let world = Self::with_refusals(paths, listeners, services, more)?;
+        for (name, state) in &world.states {
+            if let ListenerState::Refused(why) = state {
+                return Err(format!("listener {name} is refused: {why}\n{}", world.envoy.log()));
+            }
+        }
+        Ok(world)
+    }
+
+    /// As [`World::with_clusters`], where listeners may be refused.
+    pub fn with_refusals(
+        paths: &Paths,
+        listeners: &[Listener],
+        services: &BTreeMap<String, Service>,
+        more: &[Cluster],
+    ) -> Result<Self, String> {
         let text = |error: std::io::Error| error.to_string();
         let runtime = Runtime::new().map_err(text)?;
         let (upstream, serving) = runtime
@@ -66,21 +83,16 @@ impl World {
             bootstrap["stats_config"] = crate::operations::fragment("stats_config")["stats_config"].clone();
             Ok(bootstrap)
         })?;
-        let mut world = Self { envoy, upstream, services: serving, runtime, addresses: BTreeMap::new() };
         let names: Vec<&str> = listeners.iter().map(|listener| listener.name.as_str()).collect();
-        for (name, state) in world.envoy.admin.listeners(&names)? {
-            match state {
-                ListenerState::Active(address) => drop(world.addresses.insert(name, address)),
-                ListenerState::Refused(why) => {
-                    return Err(format!("listener {name} is refused: {why}\n{}", world.envoy.log()));
-                }
-            }
-        }
-        Ok(world)
+        let states = envoy.admin.listeners(&names)?;
+        Ok(Self { envoy, upstream, services: serving, runtime, states })
     }
 
     pub fn address(&self, listener: &str) -> SocketAddr {
-        *self.addresses.get(listener).unwrap_or_else(|| panic!("there is no listener `{listener}`"))
+        match self.states.get(listener) {
+            Some(ListenerState::Active(address)) => *address,
+            state => panic!("there is no listener `{listener}`: {state:?}"),
+        }
     }
 
     /// Secrets that can be read where operators look: the log, access logs, and metrics.
