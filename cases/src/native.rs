@@ -187,7 +187,7 @@ impl<'a> Play<'a> {
 }
 
 fn outcome(verdict: Verdict, headers: &Headers) -> Outcome {
-    let Verdict { decision, auth_config, ruling, mut steps } = verdict;
+    let Verdict { decision, auth_config, ruling, mut steps, overrun: _ } = verdict;
     if let Some(ruling) = ruling {
         steps.insert(0, ruling.step());
     }

@@ -80,6 +80,8 @@ pub struct Options {
     pub allow_on_headers_stop_iteration: bool,
     /// Bytes that a body may have which an AuthConfig reads; a request with a longer one is denied with 413. Default 8192.
     pub max_request_bytes: Option<usize>,
+    /// Bytes that the answers to all calls for one request may have together; then 503. More than 0. Default 4194304.
+    pub max_response_bytes: Option<usize>,
     /// The Kubernetes API server, which `kubernetesTokenReview` and `kubernetesSubjectAccessReview` ask.
     pub kubernetes: Option<KubernetesApi>,
     /// When callbacks are sent. Default `Detached`.

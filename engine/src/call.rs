@@ -158,6 +158,8 @@ pub enum CallError {
     /// A bound of ours or of Envoy's was reached, by this request or by many together; which. Clients can bring that about,
     /// so what would do without the answer must not.
     Overrun(String),
+    /// With this answer, those to all calls for the request are longer together than [`crate::Policy::max_response_bytes`].
+    TooMuch,
     /// It could not be asked, or what came was no answer; why, without secrets.
     Failed(String),
 }

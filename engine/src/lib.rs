@@ -65,4 +65,6 @@ pub use session::{Cx, FollowUp, Following, Progress, Session};
 pub use sidegate_config::{Problem, Workload};
 pub use time::Timestamp;
 pub use trace::StepRecord;
-pub use verdict::{Allowed, Decision, DenialStatus, LocalReply, Published, Served, Verdict, WellKnownDocument};
+pub use verdict::{
+    Allowed, Decision, DenialStatus, LocalReply, Overrun, Published, Served, Verdict, WellKnownDocument,
+};

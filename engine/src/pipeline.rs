@@ -81,9 +81,9 @@ async fn run(policy: &AuthConfig, cx: &Cx) -> Result<Allowed, Denial> {
     // Who is known is known, whatever else could not be asked.
     cx.forget_overrun();
     metadata::gather(&policy.metadata, cx).await;
-    if cx.overran() {
+    if let Some(overrun) = cx.overrun() {
         // Metadata that is missing for want of room might be what a rule would deny by.
-        return Err(Denial::new(DenialStatus::Unavailable, "too much is waited for"));
+        return Err(Denial::new(DenialStatus::Unavailable, overrun.reason()));
     }
     let granted = apart(authorization::all(&policy.authorization, identity, cx)).await?;
     Ok(response::build(&policy.response, granted, cx).await)
@@ -102,7 +102,7 @@ async fn body(policy: &AuthConfig, cx: &Cx) -> Result<(), Denial> {
             let most = cx.policy.max_request_bytes();
             Denial::new(DenialStatus::TooLarge, format!("the request's body has more than {most} bytes"))
         }
-        CallError::Timeout | CallError::Failed(_) | CallError::Overrun(_) => {
+        CallError::Timeout | CallError::Failed(_) | CallError::Overrun(_) | CallError::TooMuch => {
             Denial::new(DenialStatus::Unavailable, "the request's body cannot be read")
         }
     })
@@ -156,5 +156,5 @@ pub fn timed_out(cx: &Cx) -> Verdict {
 }
 
 fn verdict(cx: &Cx, auth_config: Option<Rc<str>>, decision: Decision) -> Verdict {
-    Verdict { decision, auth_config, ruling: cx.ruling(), steps: cx.take_steps() }
+    Verdict { decision, auth_config, ruling: cx.ruling(), steps: cx.take_steps(), overrun: cx.overrun() }
 }

@@ -35,7 +35,7 @@ use crate::step::Step;
 use crate::token::TokenMemory;
 use crate::url::Upstreams;
 use crate::well_known::WellKnown;
-use crate::{authentication, authorization, callbacks, metadata, settings};
+use crate::{authentication, authorization, callbacks, metadata, outbound, settings};
 
 /// Default of `options.timeout`.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -424,6 +424,12 @@ impl Policy {
     #[must_use]
     pub fn max_request_bytes(&self) -> usize {
         self.options.max_request_bytes.unwrap_or(MAX_REQUEST_BYTES)
+    }
+
+    /// Bytes that the answers to all calls of a request may have together.
+    #[must_use]
+    pub fn max_response_bytes(&self) -> usize {
+        outbound::max_response_bytes_of_all(&self.options)
     }
 
     /// How long all calls of a request together may take.

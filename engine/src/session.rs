@@ -16,7 +16,7 @@ use crate::remote::DocumentId;
 use crate::request::{Attribute, Request};
 use crate::time::Timestamp;
 use crate::trace::StepRecord;
-use crate::verdict::{Decision, Verdict};
+use crate::verdict::{Decision, Overrun, Verdict};
 #[cfg(feature = "opa")]
 use crate::view::Place;
 use crate::view::{Auth, View};
@@ -35,6 +35,9 @@ const TRACE_CONTEXT: [&str; 10] = [
     "x-b3-sampled",
     "x-b3-flags",
 ];
+
+/// Envoy's clock stands still while it is busy, so a call may end so much before its time.
+const EARLY: Duration = Duration::from_millis(50);
 
 /// What happens next.
 #[derive(Debug)]
@@ -57,7 +60,7 @@ impl Session {
     #[must_use]
     pub fn start(policy: Rc<Policy>, request: Request, now: Timestamp) -> (Self, Progress) {
         let deadline = now.after(policy.timeout());
-        let state = Rc::new(State { now: Cell::new(now), ..State::default() });
+        let state = Rc::new(State { now: Cell::new(now), deadline: Cell::new(deadline), ..State::default() });
         let cx = Cx { policy, request: Rc::new(request), time: now, state, share: None };
         let task = Task::new({
             let cx = cx.clone();
@@ -70,7 +73,7 @@ impl Session {
 
     /// Goes on with a reply. Replies to calls that nobody waits for any more change nothing.
     pub fn resume(&mut self, id: CallId, reply: Result<Reply, CallError>, now: Timestamp) -> Progress {
-        if now > self.deadline {
+        if now >= self.deadline {
             return Progress::Done(self.expire());
         }
         self.cx.state.now.set(now);
@@ -104,6 +107,8 @@ impl Session {
         let policy = cx.state.call_back.take()?;
         drop(task);
         cx.let_go(&policy);
+        // What is late now is told as late; nobody is kept waiting by it.
+        cx.state.deadline.set(Timestamp::from_nanos(u64::MAX));
         let task = Task::new({
             let cx = cx.clone();
             async move { callbacks::call_all(&policy.callbacks, &cx).await }
@@ -128,6 +133,7 @@ impl Session {
     fn advance(&mut self) -> Progress {
         match self.task.poll() {
             Poll::Ready(verdict) => Progress::Done(verdict),
+            Poll::Pending if self.cx.state.over.get() => Progress::Done(self.expire()),
             Poll::Pending => Progress::Pending(self.cx.state.calls.take_unsent()),
         }
     }
@@ -200,6 +206,10 @@ pub struct Cx {
 #[derive(Debug, Default)]
 struct State {
     now: Cell<Timestamp>,
+    /// When the request must be decided.
+    deadline: Cell<Timestamp>,
+    /// That is now.
+    over: Cell<bool>,
     auth: RefCell<Rc<Auth>>,
     calls: Calls,
     steps: RefCell<Vec<StepRecord>>,
@@ -208,8 +218,10 @@ struct State {
     /// The Authorization JSON as policies in Rego read it, and what it was made of.
     #[cfg(feature = "opa")]
     rego_input: RefCell<Option<(Rc<Auth>, regorus::Value)>>,
-    /// A call was not made, since a bound of ours was reached.
-    overran: Cell<bool>,
+    /// Bytes of all answers so far.
+    answered: Cell<usize>,
+    /// A call was not made, or its answer not taken, since a bound of ours was reached.
+    overrun: Cell<Option<Overrun>>,
     /// The AuthConfig whose callbacks are to be sent after the verdict.
     call_back: RefCell<Option<Rc<AuthConfig>>>,
     /// What is decided, while callbacks are waited for.
@@ -318,27 +330,49 @@ impl Cx {
     }
 
     async fn ask(&self, question: Question, timeout: Duration) -> Result<Reply, CallError> {
+        let has_longer = self.now().after(timeout) >= self.state.deadline.get();
         let answer = self.state.calls.ask(question, timeout.min(self.policy.timeout())).await;
-        if let Err(CallError::Overrun(_)) = &answer {
-            self.state.overran.set(true);
+        if has_longer && answer == Err(CallError::Timeout) && self.now().after(EARLY) >= self.state.deadline.get() {
+            // It is not this call that took too long, but all of them: nothing goes on without its answer.
+            self.state.over.set(true);
+            std::future::pending::<()>().await;
+        }
+        let answer = answer.and_then(|reply| self.take(reply));
+        match &answer {
+            Err(CallError::Overrun(_)) => self.state.overrun.set(Some(Overrun::Calls)),
+            Err(CallError::TooMuch) => self.state.overrun.set(Some(Overrun::Answers)),
+            _ => {}
         }
         answer
     }
 
-    /// Whether a call was not made since a bound of ours was reached.
-    pub(crate) fn overran(&self) -> bool {
-        self.state.overran.get()
+    /// What rules make of answers stays until the request is decided: it has a bound, however many they are.
+    fn take(&self, reply: Reply) -> Result<Reply, CallError> {
+        if let Reply::Http(HttpReply { body, .. }) = &reply {
+            let answered = self.state.answered.get().saturating_add(body.len());
+            self.state.answered.set(answered);
+            if answered > self.policy.max_response_bytes() {
+                return Err(CallError::TooMuch);
+            }
+        }
+        Ok(reply)
+    }
+
+    /// The bound that was reached, so that a call was not made, or its answer not taken.
+    pub(crate) fn overrun(&self) -> Option<Overrun> {
+        self.state.overrun.get()
     }
 
     /// Forgets that, where nothing depends on it.
     pub(crate) fn forget_overrun(&self) {
-        self.state.overran.set(false);
+        self.state.overrun.take();
     }
 
     /// Lets go of what only the decision read, since callbacks may take their time.
     fn let_go(&mut self, policy: &AuthConfig) {
         #[cfg(feature = "opa")]
         self.state.rego_input.take();
+        self.state.answered.take();
         // Whoever reads an object whole sees the body in it if somebody asked for it; wherever the body is, the size is.
         let needs = policy.read_by_callbacks;
         let seen = needs.has(Attribute::Body) || needs.has(Attribute::Size);

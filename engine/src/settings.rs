@@ -50,6 +50,7 @@ impl Checker<'_> {
             timeout,
             allow_on_headers_stop_iteration: _,
             max_request_bytes,
+            max_response_bytes,
             kubernetes: _,
             callbacks: _,
             evaluator_cache_size: _,
@@ -72,6 +73,9 @@ impl Checker<'_> {
         }
         if max_request_bytes.is_some_and(|most| most > MAX_REQUEST_BYTES) {
             self.problem("options.maxRequestBytes", format!("must not be more than {MAX_REQUEST_BYTES}"));
+        }
+        if *max_response_bytes == Some(0) {
+            self.problem("options.maxResponseBytes", "must be more than 0 bytes");
         }
         if *timeout == Some(0) {
             self.problem("options.timeout", "must be more than 0 milliseconds");

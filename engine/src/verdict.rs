@@ -18,6 +18,27 @@ pub struct Verdict {
     pub ruling: Option<Rc<Ruling>>,
     /// How it came to this, but for [`Verdict::ruling`], whose step is worded by [`Ruling::step`] if somebody looks.
     pub steps: Vec<StepRecord>,
+    /// The bound that calls for it reached, if one did.
+    pub overrun: Option<Overrun>,
+}
+
+/// A bound of what is asked for one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overrun {
+    /// The number of its calls, or of all that is waited for, or what Envoy has room for.
+    Calls,
+    /// The length of all answers together.
+    Answers,
+}
+
+impl Overrun {
+    /// As clients are told.
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::Calls => "too much is waited for",
+            Self::Answers => "the answers of servers are too long together",
+        }
+    }
 }
 
 /// What to do with the request.

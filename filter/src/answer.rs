@@ -63,7 +63,7 @@ pub fn read(announced: Announced, max_bytes: usize, is_late: bool) -> Result<Htt
 pub fn in_words(error: CallError) -> String {
     match error {
         CallError::Timeout => "no answer in time".to_owned(),
-        CallError::TooLong => "the answer is too long".to_owned(),
+        CallError::TooLong | CallError::TooMuch => "the answer is too long".to_owned(),
         CallError::Overrun(why) | CallError::Failed(why) => why,
     }
 }

@@ -12,7 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sidegate_engine::east_west::{Chain, Reason, Ruling};
 use sidegate_engine::remote::Kind;
 use sidegate_engine::trace::{Outcome, Stage};
-use sidegate_engine::{Decision, Published, Served, StepRecord, Verdict, WellKnownDocument};
+use sidegate_engine::{Decision, Overrun, Published, Served, StepRecord, Verdict, WellKnownDocument};
 
 use crate::host::{self, HostError, Metric, MetricKind};
 use crate::rulings::UNIDENTIFIED;
@@ -100,6 +100,11 @@ impl Metrics {
     pub fn decided(&self, verdict: &Verdict, waited: Duration) {
         for step in verdict.steps.iter().filter(|step| step.outcome == Outcome::Failed) {
             self.failed(step.stage);
+        }
+        match verdict.overrun {
+            Some(Overrun::Calls) => self.count("sidegate_failed_total.class.calls"),
+            Some(Overrun::Answers) => self.count("sidegate_failed_total.class.answers"),
+            None => {}
         }
         if let Decision::Serve(served) = &verdict.decision {
             return self.served(served);

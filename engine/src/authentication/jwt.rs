@@ -141,7 +141,7 @@ impl Jwt {
             Err(CallError::Timeout) => Err(no_refresh("no answer in time")),
             Err(CallError::Failed(why)) => Err(no_refresh(&why)),
             Err(CallError::Overrun(why)) => Err(StepError::unavailable(why)),
-            Err(CallError::TooLong) => Err(no_refresh("the answer is too long")),
+            Err(CallError::TooLong | CallError::TooMuch) => Err(no_refresh("the answer is too long")),
         }
     }
 

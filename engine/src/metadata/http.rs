@@ -97,7 +97,7 @@ impl Http {
                 Dynamic::compile_map(headers, compiler)
             }),
             login,
-            max_response_bytes: outbound::max_response_bytes(*max_response_bytes),
+            max_response_bytes: compile_max(*max_response_bytes, compiler),
         }
     }
 
@@ -231,6 +231,19 @@ impl Body {
         request.body = body.into_bytes();
         Ok(())
     }
+}
+
+/// A bound beyond that of all answers together would never be reached, which is not what it was written for.
+fn compile_max(bytes: Option<u64>, compiler: &mut Compiler<'_>) -> usize {
+    let most = outbound::max_response_bytes_of_all(compiler.options);
+    if bytes.is_some_and(|bytes| usize::try_from(bytes).map_or(true, |bytes| bytes > most)) {
+        compiler.at("maxResponseBytes", |compiler| {
+            compiler.problem(format!(
+                "must not be more than {most}, which is `options.maxResponseBytes`, for all answers together"
+            ));
+        });
+    }
+    outbound::max_response_bytes(bytes)
 }
 
 /// What an answer says, whatever its status, as with Authorino: JSON objects if it claims to be JSON, else text.

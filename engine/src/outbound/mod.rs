@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use sidegate_config::Options;
+
 use crate::call::{CallError, HttpReply, HttpRequest};
 use crate::compile::Compiler;
 use crate::error::StepError;
 use crate::session::Cx;
 use crate::url::{Upstreams, Url, shown};
+use crate::verdict::Overrun;
 
 pub mod address;
 pub mod client_credentials;
@@ -16,6 +19,15 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longest answer of a server, unless the rule says another.
 pub const MAX_RESPONSE_BYTES: usize = 1 << 20;
+
+/// Longest answers of all servers that are asked for one request together, unless the options say another.
+const MAX_RESPONSE_BYTES_OF_ALL: usize = 4 << 20;
+
+/// `options.maxResponseBytes`.
+#[must_use]
+pub fn max_response_bytes_of_all(options: &Options) -> usize {
+    options.max_response_bytes.unwrap_or(MAX_RESPONSE_BYTES_OF_ALL)
+}
 
 /// A `maxResponseBytes`; 0 is the default.
 #[must_use]
@@ -118,6 +130,7 @@ pub fn no_answer(what: &str, error: CallError) -> StepError {
     let why = match error {
         CallError::Timeout => "it took too long".to_owned(),
         CallError::TooLong => "the answer is too long".to_owned(),
+        CallError::TooMuch => Overrun::Answers.reason().to_owned(),
         CallError::Overrun(why) | CallError::Failed(why) => why,
     };
     StepError::unavailable(format!("the {what} does not answer")).because(why)
