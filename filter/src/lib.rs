@@ -29,6 +29,7 @@ mod http;
 mod metrics;
 mod observe;
 mod plugin;
+mod quiet;
 mod rulings;
 #[cfg(feature = "wristband")]
 mod sign;

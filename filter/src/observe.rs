@@ -45,10 +45,11 @@ pub fn follow_up(plugin: &Plugin, auth_config: &Rc<str>, steps: &[StepRecord]) {
     plugin.metrics.followed_up(auth_config, steps);
     plugin.tell_soon();
     for step in steps {
-        let failed = matches!(step.outcome, Outcome::Denied | Outcome::Failed);
-        let level = if failed { Level::Warn } else { Level::Debug };
-        if host::logs(level) {
-            host::log(level, &printable(&format!("after a request: {auth_config}: {step}")));
+        let line = || format!("after a request: {auth_config}: {step}");
+        if matches!(step.outcome, Outcome::Denied | Outcome::Failed) {
+            plugin.quiet.warn(&format!("{auth_config} {}", step.name), &line());
+        } else if host::logs(Level::Debug) {
+            host::log(Level::Debug, &printable(&line()));
         }
     }
 }
@@ -58,7 +59,7 @@ pub fn failure(plugin: &Plugin, reply: &LocalReply) {
     plugin.metrics.host_failed();
     plugin.tell_soon();
     denial(reply);
-    host::log(Level::Warn, &format!("a request is denied: {}", printable(&reply.reason)));
+    plugin.quiet.warn("request", &format!("a request is denied: {}", reply.reason));
 }
 
 fn denial(reply: &LocalReply) {

@@ -10,6 +10,7 @@ use sidegate_engine::{Policy, Problem, Timestamp};
 use crate::calls::Calls;
 use crate::host::{self, HostError, Level};
 use crate::metrics::Metrics;
+use crate::quiet::Quiet;
 #[cfg(feature = "wristband")]
 use crate::sign::HostSigner;
 use crate::snapshot;
@@ -37,6 +38,8 @@ pub struct Plugin {
     pub metrics: Metrics,
     /// Calls under way, and who waits for them.
     pub calls: Calls,
+    /// Lines of the log that every request may cause.
+    pub quiet: Quiet,
     loaded: RefCell<Option<Rc<Loaded>>>,
     follow_ups: Cell<u32>,
     tick: Cell<Tick>,
@@ -192,6 +195,7 @@ impl Plugin {
         let paths = snapshot::Paths::new(&policy);
         self.loaded.replace(Some(Rc::new(Loaded { policy: Rc::new(policy), paths })));
         self.metrics.configured();
+        self.quiet.forget();
         self.start_documents();
         Ok(())
     }

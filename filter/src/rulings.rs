@@ -46,7 +46,7 @@ pub fn failure(plugin: &Plugin, why: &str) {
     plugin.metrics.connection_failed();
     plugin.tell_soon();
     denied("unavailable", None, why);
-    host::log(Level::Warn, &format!("a connection is closed: {why}"));
+    plugin.quiet.warn("connection", &format!("a connection is closed: {why}"));
 }
 
 fn facts(plugin: &Plugin, chain: Chain, ruling: &Ruling) {
