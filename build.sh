@@ -11,6 +11,7 @@ readonly GATEWAY_VERSION=1.9.1
 readonly KUBECONFORM_VERSION=0.8.0
 readonly YAML_LANGUAGE_SERVER_VERSION=2.0.0
 readonly CARGO_DENY_VERSION=0.20.2
+readonly CARGO_FUZZ_VERSION=0.13.2
 readonly OLDEST_RUST=1.95
 readonly DEBIAN_TOOLCHAIN=(rustc-web cargo-web rust-web-src wasi-libc lld-19)
 
@@ -37,6 +38,7 @@ usage() {
 ./build.sh opa            OPA's own test-suite for Rego; docs/rego.md and docs/rego-opa.md are written
 ./build.sh istio          Istio's golden files, its filters beside Sidegate in Envoy; docs/istio.md is written
 ./build.sh schemas        our schemas by kubeconform and an editor's language server, what render makes by Istio's and Envoy Gateway's
+./build.sh fuzz [S] [NAME…] each fuzz target for S seconds, 10 if not said; NAME: only these
 ./build.sh wasm           build target/sidegate.wasm and target/sidegate-core.wasm
 ./build.sh envoy          print the path of the Envoy that is used
 ./build.sh check          format, lints, documentation, dependencies, imports and size of the modules
@@ -52,7 +54,7 @@ main() {
   local command=${1:-help}
   shift || true
   case $command in
-    demo | test | e2e | peers | compose | opa | istio | schemas | wasm | envoy | check | bench) "run_$command" "$@" ;;
+    demo | test | e2e | peers | compose | opa | istio | schemas | fuzz | wasm | envoy | check | bench) "run_$command" "$@" ;;
     help | -h | --help) usage ;;
     *) die "there is no command \`$command\`; \`./build.sh help\` lists them" ;;
   esac
@@ -173,6 +175,37 @@ run_schemas() {
     --prefix "$server" "yaml-language-server@$YAML_LANGUAGE_SERVER_VERSION" || die "the YAML language server cannot be had"
   node tests/schemas/editor.mjs "$server/node_modules/yaml-language-server/bin/yaml-language-server" \
     config-schema/schemas/sidegate.json
+}
+
+# With the Rust that builds all the rest: its compiler knows how to count what runs, and does so once it is told to forget that it
+# is stable. What is found to be of use to a fuzzer goes to fuzz/target, so that the seeds in fuzz/corpus stay what they are.
+run_fuzz() {
+  need_native_rust
+  have c++ || install_packages g++
+  local seconds=10 target corpus
+  [[ ! ${1:-} =~ ^[0-9]+$ ]] || { seconds=$1 && shift; }
+  install_cargo_fuzz
+  local -x RUSTC_BOOTSTRAP=1 PATH=$TOOLS/cargo-fuzz-$CARGO_FUZZ_VERSION/bin:$PATH
+  cd fuzz
+  local targets=("$@")
+  (($# > 0)) || mapfile -t targets < <(cargo fuzz list)
+  for target in "${targets[@]}"; do
+    patiently "building $target" cargo fuzz build --sanitizer none "$target" 2>/dev/null || die "$target cannot be built"
+    corpus=(target/corpus/"$target")
+    mkdir -p "${corpus[0]}"
+    [[ ! -d corpus/$target ]] || corpus+=(corpus/"$target")
+    quietly "fuzzing $target for $seconds s" cargo fuzz run --sanitizer none "$target" "${corpus[@]}" -- \
+      -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 || die "$target found something; fuzz/artifacts/$target has it"
+  done
+}
+
+install_cargo_fuzz() {
+  local folder=$TOOLS/cargo-fuzz-$CARGO_FUZZ_VERSION
+  [[ -x $folder/bin/cargo-fuzz ]] && return
+  rm -rf "$folder.part"
+  quietly "getting cargo-fuzz $CARGO_FUZZ_VERSION from crates.io" cargo install --quiet --locked --root "$folder.part" \
+    "cargo-fuzz@$CARGO_FUZZ_VERSION" || die "cargo-fuzz cannot be had"
+  mv "$folder.part" "$folder"
 }
 
 # Prints the folder of Envoy Gateway's source, once it is there.
