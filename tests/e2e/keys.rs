@@ -12,20 +12,27 @@ use tokio::net::TcpStream;
 
 use crate::Scenario;
 use crate::traps;
-use crate::world::{self, World, johns_token};
+use crate::world::{self, World, johns_token, reason};
 
 pub const ALL: &[(&str, Scenario)] = &[
     ("an issuer that answers garbage: 503, until it answers well", garbage),
     ("new keys: a token of the new key passes at once, one of the old key no longer", rotation),
     ("a key that no one has is asked for once, not for each request", unknown_keys),
     ("a client that leaves while its key is fetched does no harm", gone),
+    ("an issuer that is slow holds up who shows an unknown key for its timeout, and nobody else", slow),
     ("two workers share what one fetched", two_workers),
 ];
 
-const NAMES: [&str; 5] = ["garbage", "rotation", "unknown", "gone", "shared"];
+const NAMES: [&str; 6] = ["garbage", "rotation", "unknown", "gone", "slow", "shared"];
+
+/// Milliseconds that the keys of the issuer `slow` may take.
+const SHORT: u64 = 800;
 
 pub fn listeners(paths: &Paths) -> Vec<Listener> {
-    let listener = |name: &&str| Listener::new(name, &paths.wasm, &world::jwt(&format!("http://{name}.test")));
+    let listener = |name: &&str| {
+        let timeout = if *name == "slow" { SHORT } else { 8_000 };
+        Listener::new(name, &paths.wasm, &world::jwt_within(&format!("http://{name}.test"), timeout))
+    };
     NAMES.iter().chain(&["down"]).map(listener).collect()
 }
 
@@ -96,6 +103,25 @@ fn gone(world: &World) {
     world.services.hold("gone.test", false);
     world.until(200, || world.with_token("gone", "/keys/after", &johns_token("rsa-2")));
     assert!(!world.upstream.saw("/keys/gone"), "a request went on without its client");
+}
+
+fn slow(world: &World) {
+    world.wait_for_keys("slow");
+    assert_eq!(world.with_token("slow", "/keys/known", &johns_token("rsa-1")).status, 200);
+    world.services.hold("slow.test", true);
+    let begun = Instant::now();
+    let response = world.with_token("slow", "/keys/slow", &johns_token("rsa-2"));
+    let took = begun.elapsed();
+    let told = "failed to verify signature: fetching keys oidc: get keys failed";
+    assert_eq!((response.status, reason(&response)), (401, Some(told)));
+    let timeout = Duration::from_millis(SHORT);
+    assert!(took + Duration::from_millis(100) > timeout && took < timeout + Duration::from_secs(2), "{took:?}");
+    // The keys that are here are in force.
+    assert_eq!(world.with_token("slow", "/keys/known", &johns_token("rsa-1")).status, 200);
+    assert!(!world.upstream.saw("/keys/slow"));
+    world.services.request(["slow.test".to_owned()].iter(), 2);
+    world.services.hold("slow.test", false);
+    world.until(200, || world.with_token("slow", "/keys/mended", &johns_token("rsa-2")));
 }
 
 fn two_workers(world: &World) {

@@ -17,6 +17,7 @@ mod keys;
 mod odd_requests;
 mod operations;
 mod protocols;
+mod sequences;
 mod traps;
 mod updates;
 mod vm;
@@ -31,7 +32,9 @@ fn main() {
     let Some(paths) = Paths::from_env() else { return };
     arguments.test_threads = arguments.test_threads.or(Some(4));
     let world = Arc::new(World::start(&paths).unwrap_or_else(|error| panic!("{error}")));
-    let shared = [traps::ALL, bodies::ALL, odd_requests::ALL, protocols::ALL, keys::ALL, operations::ALL].concat();
+    let shared =
+        [traps::ALL, bodies::ALL, odd_requests::ALL, protocols::ALL, keys::ALL, operations::ALL, sequences::ALL]
+            .concat();
     let mut trials: Vec<Trial> = shared
         .into_iter()
         .map(|(name, scenario)| {
@@ -58,7 +61,16 @@ fn main() {
             started.check(&vector).map_err(Into::into)
         })
     }));
-    let own = [capabilities::ALL, demo::ALL, updates::ALL, vm::ALL, wristbands::ALL, faults::ALL, east_west::OWN];
+    let own = [
+        capabilities::ALL,
+        demo::ALL,
+        updates::ALL,
+        vm::ALL,
+        wristbands::ALL,
+        faults::ALL,
+        east_west::OWN,
+        sequences::OWN,
+    ];
     trials.extend(own.concat().into_iter().map(|(name, scenario)| {
         let paths = paths.clone();
         Trial::test(name, move || {
@@ -67,6 +79,7 @@ fn main() {
         })
     }));
     trials.extend(faults::table::trials(&paths));
+    trials.extend(faults::later::trials(&paths));
     let conclusion = libtest_mimic::run(&arguments, trials);
     let told = world.told_secrets();
     // `exit` runs no destructors; Envoy ends here.

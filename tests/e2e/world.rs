@@ -35,8 +35,11 @@ impl World {
         listeners.extend(crate::bodies::listeners(paths));
         listeners.extend(crate::operations::listeners(paths));
         listeners.extend(crate::protocols::listeners(paths));
+        listeners.extend(crate::sequences::listeners(paths));
         listeners.push(Listener::new("key", &paths.wasm, &api_key()));
-        Self::with(paths, &listeners, &crate::keys::services())
+        let mut services = crate::keys::services();
+        services.extend(crate::sequences::services());
+        Self::with(paths, &listeners, &services)
     }
 
     pub fn with(paths: &Paths, listeners: &[Listener], services: &BTreeMap<String, Service>) -> Result<Self, String> {
@@ -217,9 +220,14 @@ pub fn key(name: &str, key: &str) -> Value {
 
 /// Lets in who has a token of this issuer.
 pub fn jwt(issuer: &str) -> String {
+    jwt_within(issuer, 8_000)
+}
+
+/// The same; its keys may take so many milliseconds.
+pub fn jwt_within(issuer: &str, timeout: u64) -> String {
     let spec = json!({
         "hosts": ["*"],
-        "authentication": { "token": { "jwt": { "issuerUrl": issuer, "timeout": 8000 } } },
+        "authentication": { "token": { "jwt": { "issuerUrl": issuer, "timeout": timeout } } },
         "response": { "success": { "headers": { "x-user": { "plain": { "selector": "auth.identity.sub" } } } } },
     });
     plugin(&[policy(spec)], json!({}))

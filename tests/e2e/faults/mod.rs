@@ -1,5 +1,6 @@
 //! Faults: servers in all troubles, circuit breakers, clusters that are empty, and thousands of requests that nobody answers.
 
+pub mod later;
 pub mod table;
 
 use std::collections::BTreeMap;

@@ -24,7 +24,7 @@ use crate::world::{World, johns_token, reason};
 /// How much longer than its server may take a rule may take, on a machine that is busy.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long logs and metrics may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is looked at once all is over.
 type Look = fn(&Observations) -> Result<(), String>;
@@ -375,6 +375,6 @@ fn saw(response: &Response) -> Result<Saw, String> {
     serde_json::from_slice(&response.body).map_err(|error| error.to_string())
 }
 
-fn check(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
+pub fn check(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(otherwise()) }
 }

@@ -161,21 +161,59 @@ impl Asked {
         })
     }
 
+    /// Where the rule says how long its document is good for; none if that cannot be said.
+    const fn refreshed(&self) -> Option<&'static str> {
+        match self.name.as_bytes() {
+            b"discovery" => Some("/spec/authentication/discovery/jwt"),
+            b"keys" => Some("/spec/authentication/keys/jwt"),
+            b"opa" => Some("/spec/authorization/opa/opa/externalPolicy"),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a document that can be fetched anew each second.
+    #[must_use]
+    pub const fn is_refreshed(&self) -> bool {
+        self.refreshed().is_some()
+    }
+
+    /// The AuthConfig with the rule, whose document is fetched anew each second.
+    #[must_use]
+    pub fn refreshed_auth_config(&self, trouble: Trouble) -> Option<Value> {
+        let mut auth_config = self.auth_config(trouble);
+        auth_config.pointer_mut(self.refreshed()?)?["ttl"] = 1.into();
+        Some(auth_config)
+    }
+
     /// The servers, by authority.
     #[must_use]
     pub fn services(&self, trouble: Trouble) -> BTreeMap<String, Service> {
+        self.services_with(trouble, |reply| vec![trouble.of(reply)])
+    }
+
+    /// The same; they come into trouble before the second request.
+    #[must_use]
+    pub fn services_in_trouble_later(&self, trouble: Trouble) -> BTreeMap<String, Service> {
+        self.services_with(trouble, |reply| vec![reply.clone(), ServiceReply { from: 2, ..trouble.of(reply) }])
+    }
+
+    fn services_with(
+        &self,
+        trouble: Trouble,
+        of: impl FnOnce(ServiceReply) -> Vec<ServiceReply>,
+    ) -> BTreeMap<String, Service> {
         let place = self.place(trouble);
         let Replies { mut faulty, sound } = (self.replies)(&place);
-        if let Some(reply) = faulty.get_mut(self.path) {
-            *reply = trouble.of(std::mem::take(reply));
-        }
+        let troubled = faulty.remove(self.path).map(|reply| (self.path.to_owned(), of(reply)));
         let service = |answers: Answers| Service {
             grpc: self.grpc,
             replies: answers.into_iter().map(|(path, reply)| (path, vec![reply])).collect(),
             ..Service::default()
         };
         let authority = |url: &str| url.rsplit('/').next().unwrap_or_default().to_owned();
-        [(authority(&place.faulty), service(faulty)), (authority(&place.sound), service(sound))].into()
+        let mut faulty = service(faulty);
+        faulty.replies.extend(troubled);
+        [(authority(&place.faulty), faulty), (authority(&place.sound), service(sound))].into()
     }
 
     /// What becomes of the rule.

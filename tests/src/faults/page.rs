@@ -10,6 +10,9 @@ const BEGIN: &str = "<!-- The rest is made by `UPDATE_GOLDEN=1 cargo test -p sid
 const LEGEND: &str = "503: it is denied. absent: it is decided without the metadata. told: it is decided already, and the log is told. –: the answer \
      counts as if nothing was wrong; without JSON's `content-type` that of `http` is text.";
 
+const LATER: &str = "Requests are decided by what is here, whatever comes of later fetches; the log says what it says of the first. kept: the document that is \
+     here stays in force. –: the new one is as good.";
+
 /// The page with its rows as they are now.
 ///
 /// # Errors
@@ -36,10 +39,25 @@ fn rows() -> String {
     lines.extend(ALL.iter().map(|asked| {
         row([asked.title].into_iter().chain(troubles().map(|trouble| outcome(asked, &asked.end(trouble)))).collect())
     }));
+    lines.extend(later());
     lines.extend([String::new(), "## What clients and operators are told".to_owned()]);
     lines.extend(ALL.iter().flat_map(service));
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// Documents that are here when their server comes into trouble.
+fn later() -> Vec<String> {
+    let row = |cells: Vec<&str>| format!("| {} |", cells.join(" | "));
+    let mut lines = vec![String::new(), "## What becomes of documents that are here already".to_owned(), String::new()];
+    lines.extend([LATER.to_owned(), String::new()]);
+    lines.push(row([""].into_iter().chain(Trouble::LATER.map(Trouble::name)).collect()));
+    lines.push(row(vec!["---"; Trouble::LATER.len() + 1]));
+    let kept = |end: End| if end == End::Ok { "–" } else { "kept" };
+    lines.extend(ALL.iter().filter(|asked| asked.is_refreshed()).map(|asked| {
+        row([asked.title].into_iter().chain(Trouble::LATER.map(|trouble| kept(asked.end(trouble)))).collect())
+    }));
+    lines
 }
 
 const fn outcome(asked: &Asked, end: &End) -> &'static str {

@@ -71,6 +71,19 @@ impl Trouble {
         Self::Misnamed,
     ];
 
+    /// Those into which a server may come that was in none.
+    pub const LATER: [Self; 9] = [
+        Self::Reset,
+        Self::Slow,
+        Self::Stalled,
+        Self::Error,
+        Self::Redirect,
+        Self::Garbage,
+        Self::Truncated,
+        Self::Huge,
+        Self::ContentType,
+    ];
+
     /// Its name, good for a label of a host.
     #[must_use]
     pub const fn name(self) -> &'static str {
