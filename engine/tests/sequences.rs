@@ -365,6 +365,43 @@ fn metadata_that_is_missing_for_want_of_room_denies() {
     assert!(matches!(verdict.decision, Decision::Deny(reply) if reply.code == 503));
 }
 
+/// What comes of a request whose metadata ends so many milliseconds after it began, without an answer; both have a time.
+fn after_metadata_that_is_late(timeout: u64, ended: u64) -> Progress {
+    let source = json!({ "http": { "url": "http://idp.test/more", "timeout": timeout } });
+    let auth_config = json!({
+        "apiVersion": "authorino.kuadrant.io/v1beta3", "kind": "AuthConfig", "metadata": { "name": "scene" },
+        "spec": { "hosts": ["*"], "metadata": { "it": source } },
+    });
+    let configuration = json!({
+        "apiVersion": "sidegate.dev/v1alpha1", "kind": "PluginConfig", "resources": [auth_config], "options": { "timeout": 400 },
+    });
+    let policy = Rc::new(Policy::compile(configuration.to_string().as_bytes()).unwrap());
+    let (mut session, progress) = Session::start(policy, request(), NOW);
+    assert!(matches!(progress, Progress::Pending(calls) if calls.len() == 1));
+    session.resume(CallId(0), Err(CallError::Timeout), NOW.after(Duration::from_millis(ended)))
+}
+
+#[test]
+fn a_request_whose_time_is_over_does_not_go_on_without_its_metadata() {
+    for (timeout, ended, denied) in [
+        (5_000, 401, true),
+        (5_000, 400, true),
+        // Envoy's clock is behind ours.
+        (5_000, 395, true),
+        (400, 395, true),
+        // It is shared with another request, which asked for it earlier.
+        (5_000, 200, false),
+        (390, 390, false),
+        (100, 100, false),
+    ] {
+        let Progress::Done(verdict) = after_metadata_that_is_late(timeout, ended) else { panic!("{timeout} {ended}") };
+        match verdict.decision {
+            Decision::Deny(reply) => assert!(denied && reply.code == 503, "{timeout} {ended}: {reply:?}"),
+            decision => assert!(!denied, "{timeout} {ended}: {decision:?}"),
+        }
+    }
+}
+
 #[test]
 fn the_scenes_are_of_all_kinds() {
     let token = Scene {
