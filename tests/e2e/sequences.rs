@@ -20,6 +20,7 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("callbacks are waited for if the options say so", blocking),
     ("calls of one group are under way together: identities, metadata, authorization", together),
     ("a denial does not wait for a sibling that is asked, and nobody takes its answer", cancelled),
+    ("answers that are too long together deny, which is counted", bounded),
     ("a callback that fails for each request is told once in a while, and counted each time", unheard),
 ];
 
@@ -37,6 +38,7 @@ pub fn listeners(paths: &Paths) -> Vec<Listener> {
         listener("blocking", &told("blocking", "http://blocking.test", json!({ "callbacks": "Blocking" }))),
         listener("together", &of_three_each()),
         listener("cancelled", &two_reviews()),
+        listener("bounded", &two_sources()),
         listener("unheard", &told("unheard", "http://down.test", json!({}))),
     ]
 }
@@ -56,6 +58,7 @@ pub fn services() -> BTreeMap<String, Service> {
         service("data.together.test", [("/", vec![found()])]),
         service("kube.together.test", [(REVIEWS, vec![reviewed(true)])]),
         service("kube.cancelled.test", [(REVIEWS, vec![ServiceReply { delay: LONG, ..reviewed(true) }, refused()])]),
+        service("data.bounded.test", [("/", vec![ServiceReply { big: Some(80), ..ServiceReply::default() }])]),
         service("data.gone.test", [("/", vec![found()])]),
     ])
 }
@@ -156,6 +159,15 @@ fn two_reviews() -> String {
     configuration("cancelled", spec, &["http://kube.cancelled.test"], json!({}))
 }
 
+fn two_sources() -> String {
+    let source = |priority: u8| json!({ "priority": priority, "http": { "url": "http://data.bounded.test/" } });
+    let spec = json!({
+        "authentication": { "anybody": { "anonymous": {} } },
+        "metadata": { "one": source(0), "two": source(1) },
+    });
+    configuration("bounded", spec, &["http://data.bounded.test"], json!({ "maxResponseBytes": 100 }))
+}
+
 async fn until(what: &str, is_so: impl Fn() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is_so() {
@@ -239,6 +251,14 @@ fn cancelled(world: &World) {
     std::thread::sleep(Duration::from_millis(LONG + 500).saturating_sub(begun.elapsed()));
     assert!(!world.upstream.saw("/cancelled"));
     assert_eq!(world.get("cancelled", "/cancelled/again", &[]).status, 403);
+}
+
+fn bounded(world: &World) {
+    let response = world.get("bounded", "/bounded", &[]);
+    assert_eq!((response.status, reason(&response)), (503, Some("the answers of servers are too long together")));
+    assert!(!world.upstream.saw("/bounded"));
+    let counted = || world.envoy.admin.stat("wasmcustom.sidegate_failed_total.class.answers").unwrap_or(0);
+    world.block_on(until("it is counted", || counted() == 1));
 }
 
 fn unheard(world: &World) {
