@@ -3,6 +3,7 @@
 //! They are made of the types and their docs: what is not said there is not in them. A schema knows the shape of a document
 //! alone; whether it means something the engine says.
 
+mod admission;
 mod examples;
 mod manifest;
 mod rules;
@@ -48,11 +49,17 @@ pub fn schemas() -> BTreeMap<String, Value> {
     files.map(|(stem, schema)| (format!("{stem}.json"), schema)).collect()
 }
 
-/// `CustomResourceDefinition`s of our own kinds by the names of their files, which are those of the resources.
+/// Manifests of our own kinds by the names of their files: the `CustomResourceDefinition`, and what refuses fields that it does
+/// not name.
 #[must_use]
 pub fn manifests() -> BTreeMap<String, Value> {
     let ours = documents().into_iter().filter(|document| document.kind == "ClusterAuthorizationPolicy");
-    ours.map(|document| manifest::custom_resource_definition(document.kind, document.schema)).collect()
+    let definitions = ours.map(|document| manifest::custom_resource_definition(document.kind, document.schema));
+    let both = definitions.flat_map(|definition| {
+        let policy = admission::refusing_unknown_fields(&definition.1);
+        std::iter::once(definition).chain(policy)
+    });
+    both.collect()
 }
 
 /// The schema of a document.

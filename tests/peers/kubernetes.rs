@@ -10,6 +10,7 @@ use sidegate_tests::envoy::Paths;
 use sidegate_tests::envoy::config::{self, Cluster};
 use sidegate_tests::fixtures;
 
+use crate::definitions;
 use crate::server::{self, Launch, Server};
 use crate::stage::{self, Policy, Stage, denied, upstream_header};
 use crate::web::Web;
@@ -18,7 +19,7 @@ use crate::{Case, Suite};
 const URL: &str = "https://kubernetes.test";
 const ACCOUNT: &str = "system:serviceaccount:default:api-consumer";
 /// May do everything.
-const ROOT: &str = "token-of-root";
+pub const ROOT: &str = "token-of-root";
 /// May ask for reviews, and nothing else.
 const PROXY: &str = "token-of-the-proxy";
 const NOBODY: &str = "token-of-nobody";
@@ -40,7 +41,10 @@ const ALL: &[(&str, Case<World>)] = &[
         "wristband: kube-apiserver refuses one for another audience, a changed one, and one of another key",
         bad_wristbands,
     ),
-    ("ClusterAuthorizationPolicy: kube-apiserver takes its manifest, and judges policies by it", manifest),
+    (
+        "ClusterAuthorizationPolicy: kube-apiserver takes its manifests, judges policies by them, and drops nothing",
+        manifests,
+    ),
 ];
 
 struct World {
@@ -221,7 +225,7 @@ fn prepare(web: &Web) -> Result<(), String> {
     Ok(())
 }
 
-fn create(web: &Web, path: &str, object: &Value) -> Result<Value, String> {
+pub fn create(web: &Web, path: &str, object: &Value) -> Result<Value, String> {
     web.json("POST", path, ROOT, object)
 }
 
@@ -418,53 +422,6 @@ fn bad_wristbands(world: &World) {
     }
 }
 
-/// The manifest is structural, and what it makes of policies is what Sidegate would: a wrong word is refused, a default filled in.
-fn manifest(world: &World) {
-    const MANIFESTS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-    const POLICIES: &str = "/apis/sidegate.dev/v1alpha1/clusterauthorizationpolicies";
-    let World { web, .. } = world;
-    for (name, manifest) in sidegate_config::schema::manifests() {
-        create(web, &format!("{MANIFESTS}?fieldValidation=Strict"), &manifest)
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
-        let path = format!("{MANIFESTS}/{}", manifest["metadata"]["name"].as_str().unwrap_or_default());
-        let end = Instant::now() + Duration::from_secs(30);
-        let is_established = loop {
-            let found = web.json("GET", &path, ROOT, &Value::Null).unwrap_or_else(|error| panic!("{name}: {error}"));
-            let conditions = found["status"]["conditions"].clone();
-            let is = |kind: &str| {
-                let mut all = conditions.as_array().into_iter().flatten();
-                all.any(|condition| condition["type"] == kind && condition["status"] == "True")
-            };
-            assert!(!is("NonStructuralSchema"), "{name}: {conditions}");
-            if is("Established") || Instant::now() > end {
-                break is("Established");
-            }
-            std::thread::sleep(Duration::from_millis(200));
-        };
-        assert!(is_established, "{name} is not served");
-    }
-    let schemas = sidegate_config::schema::schemas();
-    let policy = &schemas["clusterauthorizationpolicy-sidegate-v1alpha1.json"]["examples"][0];
-    let strictly = format!("{POLICIES}?fieldValidation=Strict");
-    // Established is not yet served.
-    let end = Instant::now() + Duration::from_secs(30);
-    while web.json("GET", POLICIES, ROOT, &Value::Null).is_err() && Instant::now() < end {
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    let created = create(web, &strictly, policy).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(created["spec"]["mode"], "Enforce", "the default is filled in");
-    assert_eq!(created["spec"]["rules"][0].get("networkAttributes"), None, "and nothing else");
-    for (path, wrong) in [
-        ("/spec/tier", json!("First")),
-        ("/spec/priority", json!(1001)),
-        ("/spec/rules/0/action", json!("ALLOW")),
-        ("/spec/rules/0", json!({ "action": "Deny", "source": [] })),
-    ] {
-        let mut policy = policy.clone();
-        policy["metadata"]["name"] = "wrong".into();
-        *policy.pointer_mut(path).unwrap_or_else(|| panic!("{path}")) = wrong;
-        let refused = create(web, &strictly, &policy);
-        let error = refused.err().unwrap_or_else(|| panic!("{path}: it is taken"));
-        assert!(error.contains(": 422 ") || error.contains(": 400 "), "{path}: {error}");
-    }
+fn manifests(world: &World) {
+    definitions::check(&world.web);
 }

@@ -11,6 +11,7 @@ use libtest_mimic::{Arguments, Trial};
 use sidegate_tests::envoy::Paths;
 
 mod authorino;
+mod definitions;
 mod examples;
 mod keycloak;
 mod kubernetes;

@@ -1,4 +1,7 @@
 //! `CustomResourceDefinition`s, whose schemas are "structural": each place says its type, and nothing is referred to.
+//!
+//! The API server drops a field that such a schema does not name, and a rule whose `sources` was misspelled would be one for
+//! everybody. So it is told to keep them; what refuses them is the filter, and before it the [admission policy](super::admission).
 
 use serde_json::{Map, Value, json};
 
@@ -9,6 +12,9 @@ const COLUMNS: [(&str, &str, &str); 4] = [
     ("Mode", "string", ".spec.mode"),
     ("Age", "date", ".metadata.creationTimestamp"),
 ];
+
+/// That a place keeps fields which are not known.
+const PRESERVE: &str = "x-kubernetes-preserve-unknown-fields";
 
 /// The manifest of a cluster-wide kind of `sidegate.dev/v1alpha1`, and the name of its file.
 pub fn custom_resource_definition(kind: &str, schema: Value) -> (String, Value) {
@@ -65,16 +71,19 @@ struct Inlining {
 }
 
 impl Inlining {
-    /// Whether the schema can be had without a reference: one that has itself within it cannot, a second time.
-    fn schema(&mut self, schema: &mut Value) -> bool {
-        let Value::Object(members) = schema else { return true };
+    /// One that has itself within it does so once: what is within that may be anything here.
+    fn schema(&mut self, schema: &mut Value) {
+        let Value::Object(members) = schema else { return };
         without_null(members);
         let Some(Value::String(reference)) = members.remove("$ref") else { return self.inner(members) };
         let name = reference.trim_start_matches("#/$defs/").to_owned();
-        let Some(Value::Object(definition)) = self.definitions.get(&name).cloned() else { return false };
-        if self.within.contains(&name) {
-            return false;
-        }
+        let definition = self.definitions.get(&name).cloned();
+        let is_deep = self.within.iter().filter(|other| **other == name).count() > 1;
+        let Some(Value::Object(definition)) = definition.filter(|_| !is_deep) else {
+            members.insert("type".to_owned(), "object".into());
+            members.insert(PRESERVE.to_owned(), true.into());
+            return;
+        };
         for (key, value) in definition {
             match (key.as_str(), members.get_mut(&key)) {
                 ("description", Some(Value::String(own))) => own.extend(value.as_str().map(values_of)),
@@ -83,23 +92,25 @@ impl Inlining {
             }
         }
         self.within.push(name);
-        let whole = self.schema(schema);
+        self.schema(schema);
         self.within.pop();
-        whole
     }
 
-    fn inner(&mut self, members: &mut Map<String, Value>) -> bool {
+    fn inner(&mut self, members: &mut Map<String, Value>) {
         // What is not structural, and what `kubectl explain` has no place for.
         for key in ["$schema", "title", "examples", "oneOf"] {
             members.remove(key);
         }
         if members.get("additionalProperties") == Some(&false.into()) {
             members.remove("additionalProperties");
+            members.insert(PRESERVE.to_owned(), true.into());
         }
         if let Some(Value::Object(properties)) = members.get_mut("properties") {
-            properties.retain(|_, property| self.schema(property));
+            properties.values_mut().for_each(|property| self.schema(property));
         }
-        ["items", "additionalProperties"].iter().all(|key| members.get_mut(*key).is_none_or(|inner| self.schema(inner)))
+        for key in ["items", "additionalProperties"] {
+            members.get_mut(key).into_iter().for_each(|inner| self.schema(inner));
+        }
     }
 }
 
