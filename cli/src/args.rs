@@ -96,6 +96,7 @@ Examples:
   sidegate render -f policies/ -o wasmplugin --module oci://registry.example.com/sidegate:0.1.0 --selector app=talker
   sidegate render -f policies/ -o docker-compose > docker-compose.yaml
   sidegate render -f policies/ -o plugin-config --workload prod/api --label app=api
+  sidegate render -f policies/ -o wasmplugin --module oci://registry.example.com/sidegate:0.1.0 --selector app=db --tcp 3306
   sidegate render -f policies/ -f deployments/ -o wasmplugin --module oci://registry.example.com/sidegate:0.1.0 --split-by-workload
   kubectl get authconfig,secret -l app=talker -o yaml | sidegate render -f - -o plugin-config";
 
@@ -127,7 +128,8 @@ pub struct Render {
     /// What it is for: `Gateway/name`, `HTTPRoute/name`, `Service/name`
     #[arg(long, value_name = "KIND/NAME")]
     pub target: Option<String>,
-    /// Only the policies over identity that are about this workload: `NAMESPACE` or `NAMESPACE/SERVICEACCOUNT`
+    /// Only the policies over identity that are about this workload: `NAMESPACE` or `NAMESPACE/NAME` of a Deployment or the like
+    /// among the documents, or else of a ServiceAccount
     #[arg(long, value_name = "WORKLOAD")]
     pub workload: Option<String>,
     /// A label of its pod. May be repeated
@@ -139,9 +141,21 @@ pub struct Render {
     /// Envoy: host and port of what is protected
     #[arg(long, value_name = "HOST:PORT", default_value = "upstream:80")]
     pub upstream: String,
-    /// Envoy: the port on which it listens
-    #[arg(long, value_name = "PORT", default_value_t = 8000)]
-    pub listen: u16,
+    /// Envoy: the port on which it listens for requests. Default: 8000, or with `--tcp` none
+    #[arg(long, value_name = "PORT")]
+    pub listen: Option<u16>,
+    /// A port at which connections come that are no HTTP, for policies over identity. May be repeated
+    #[arg(long, value_name = "PORT")]
+    pub tcp: Vec<u16>,
+    /// Envoy: its certificate. Clients must show one of their own, which says who they are
+    #[arg(long, value_name = "FILE", requires = "key_file", requires = "client_ca_file")]
+    pub cert_file: Option<String>,
+    /// Envoy: the key of its certificate
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    pub key_file: Option<String>,
+    /// Envoy: the CAs that clients are believed by
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    pub client_ca_file: Option<String>,
     /// Envoy: the port of its admin interface, on the loopback interface
     #[arg(long, value_name = "PORT", default_value_t = 9901)]
     pub admin: u16,

@@ -9,7 +9,7 @@ mod servers;
 mod workload;
 
 use serde_json::{Map, Value, json};
-use sidegate_config::Documents;
+use sidegate_config::{Document, Documents};
 use sidegate_engine::Policy;
 
 use crate::args::{Files, Render, Target};
@@ -41,13 +41,15 @@ pub fn run(arguments: &Render) -> Outcome {
             return Ok(false);
         }
     };
+    can_have_connections(arguments)?;
     let servers = servers(&documents, *output);
     let mut plugin_config = plugin_config::of(&configuration, &documents, *keep_keys);
     if *output != Target::PluginConfig {
         plugin_config::add_upstreams(&mut plugin_config, &servers);
     }
+    check_identity(&documents, arguments)?;
     let mut rendered: Vec<Value> = Vec::new();
-    for of in workload::all(arguments, &files)? {
+    for of in workload::all(arguments, &configuration.others)? {
         let plugin_config = workload::only(plugin_config.clone(), of.as_ref())?;
         // What was left out, nobody may miss.
         if let Err(problems) = Policy::compile(plugin_config.to_string().as_bytes()) {
@@ -62,6 +64,53 @@ pub fn run(arguments: &Render) -> Outcome {
     }
     print(&istio::each_once(rendered), *output);
     Ok(true)
+}
+
+/// Not every target has a place for the filter of connections.
+fn can_have_connections(arguments: &Render) -> Result<(), String> {
+    let Render { tcp, output, target, .. } = arguments;
+    let why = match output {
+        _ if tcp.is_empty() => return Ok(()),
+        Target::PluginConfig => "the plugin configuration is the same for requests and for connections",
+        Target::DockerCompose => "the upstream of a project knows HTTP alone: use `-o envoy`",
+        Target::EnvoyExtensionPolicy => "Envoy Gateway has no filters for connections",
+        Target::Wasmplugin | Target::Trafficextension if target.is_some() => {
+            "ports of connections are those of a sidecar: use `--selector`"
+        }
+        Target::Envoy | Target::Wasmplugin | Target::Trafficextension => return Ok(()),
+    };
+    Err(format!("`--tcp`: {why}"))
+}
+
+/// Policies over identity need to know who calls, and hold for connections only where their filter is.
+fn check_identity(documents: &Documents, arguments: &Render) -> Result<(), String> {
+    let Render { output, tcp, cert_file, workload, .. } = arguments;
+    let about_identity = |document: &Document| {
+        matches!(
+            document,
+            Document::AuthorizationPolicy(_)
+                | Document::ClusterAuthorizationPolicy(_)
+                | Document::IstioAuthorizationPolicy(_)
+        )
+    };
+    if !documents.resources.iter().any(about_identity) {
+        return Ok(());
+    }
+    let of_documents = documents.settings.workload.as_ref().and_then(|workload| workload.namespace.as_ref());
+    match output {
+        // A mesh's Envoys know it by their node.
+        Target::Envoy | Target::DockerCompose if workload.is_none() && of_documents.is_none() => {
+            return Err("policies over identity are about workloads: say by `--workload` which this is".to_owned());
+        }
+        Target::Wasmplugin | Target::Trafficextension if tcp.is_empty() => anstream::eprintln!(
+            "note: policies over identity hold for requests; for connections that are no HTTP name their ports by `--tcp`"
+        ),
+        Target::Envoy | Target::DockerCompose if cert_file.is_none() => {
+            anstream::eprintln!("note: without `--cert-file` nobody who calls has an identity");
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 /// Whom policies call, and by which clusters.
@@ -134,6 +183,12 @@ impl Subject<'_> {
     fn upstream(&self) -> (&str, u16) {
         let Render { upstream, .. } = self.arguments;
         upstream.rsplit_once(':').map_or((upstream, 80), |(host, port)| (host, port.parse().unwrap_or(80)))
+    }
+
+    /// The port of requests, if there are any.
+    fn requests(&self) -> Option<u16> {
+        let Render { listen, tcp, .. } = self.arguments;
+        listen.or_else(|| tcp.is_empty().then_some(envoy::LISTEN))
     }
 
     /// The CAs that a server is believed by.

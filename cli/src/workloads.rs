@@ -15,8 +15,42 @@ const OF_ITS_OWN: [&str; 5] = [
     "apps.kubernetes.io/pod-index",
 ];
 
+/// `NAMESPACE` or `NAMESPACE/NAME`: with what the documents have of that name, of the first ones that have it, or else an account of
+/// that name.
+pub fn known<'a>(
+    text: &str,
+    labels: &[String],
+    documents: impl IntoIterator<Item = &'a [Node]>,
+) -> Result<Workload, String> {
+    let named = named(text, labels)?;
+    for documents in documents {
+        let is_it = |pods: &Pods<'_>| {
+            pods.workload.namespace == named.namespace && named.service_account.as_ref() == Some(&pods.name)
+        };
+        let mut found: Vec<Workload> = Vec::new();
+        for pods in Pods::each(documents).into_iter().filter(is_it) {
+            if !found.contains(&pods.workload) {
+                found.push(pods.workload);
+            }
+        }
+        match found.pop() {
+            Some(_) if !found.is_empty() => {
+                return Err(format!(
+                    "`{text}` is the name of several documents: say by `--label` which pods are meant, and leave out the name"
+                ));
+            }
+            Some(mut one) => {
+                one.labels.extend(named.labels);
+                return Ok(one);
+            }
+            None => {}
+        }
+    }
+    Ok(named)
+}
+
 /// `NAMESPACE` or `NAMESPACE/SERVICEACCOUNT`, and labels as `name=value`.
-pub fn named(workload: &str, labels: &[String]) -> Result<Workload, String> {
+fn named(workload: &str, labels: &[String]) -> Result<Workload, String> {
     let (namespace, service_account) = match workload.split_once('/') {
         Some((namespace, account)) => (namespace, Some(account.to_owned())),
         None => (workload, None),

@@ -11,7 +11,7 @@ use super::call::Call;
 use crate::Outcome;
 use crate::args::{Explain, ExplainFormat};
 use crate::report::printable;
-use crate::workloads::{self, Pods};
+use crate::workloads;
 
 /// Prints what is in force for a workload; false if the call is denied.
 pub fn explain(subject: &Subject, workload: &str, arguments: &Explain) -> Outcome {
@@ -52,33 +52,9 @@ fn ask(subject: &Subject, mesh: &Mesh, known: &Workload, arguments: &Explain) ->
     ask_engine(mesh, &Question { workload, chain, port: arguments.port, call }).map_err(in_lines)
 }
 
-/// The workload that the command line names: with what the documents have of that name, the first that have it, or an account.
+/// The workload that the command line names, as the documents have it.
 pub fn known(subjects: [&Subject; 2], workload: &str, arguments: &Explain) -> Result<Workload, String> {
-    let named = workloads::named(workload, &arguments.labels)?;
-    for subject in subjects {
-        let is_it = |pods: &Pods<'_>| {
-            pods.workload.namespace == named.namespace && named.service_account.as_ref() == Some(&pods.name)
-        };
-        let mut found: Vec<Workload> = Vec::new();
-        for pods in Pods::each(&subject.configuration.others).into_iter().filter(is_it) {
-            if !found.contains(&pods.workload) {
-                found.push(pods.workload);
-            }
-        }
-        match found.pop() {
-            Some(_) if !found.is_empty() => {
-                return Err(format!(
-                    "`{workload}` is the name of several documents: say by `--label` which pods are meant, and leave out the name"
-                ));
-            }
-            Some(mut one) => {
-                one.labels.extend(named.labels);
-                return Ok(one);
-            }
-            None => {}
-        }
-    }
-    Ok(named)
+    workloads::known(workload, &arguments.labels, subjects.map(|subject| subject.configuration.others.as_slice()))
 }
 
 /// What is not known of a workload, though policies look at it.

@@ -8,29 +8,79 @@ use super::servers::Server;
 
 /// `extensions.istio.io/v1alpha1` `WasmPlugin`, with services and TLS of the servers.
 pub fn wasm_plugin(subject: &Subject<'_>) -> Result<Vec<Value>, String> {
-    let mut spec = targets(subject)?;
-    spec.extend(plugin(subject)?);
-    all(subject, "WasmPlugin", spec)
+    all(subject, "WasmPlugin", |mut spec, plugin| {
+        spec.extend(plugin);
+        spec
+    })
 }
 
 /// `extensions.istio.io/v1alpha1` `TrafficExtension`, which Istio has since 1.30.
 pub fn traffic_extension(subject: &Subject<'_>) -> Result<Vec<Value>, String> {
-    let mut spec = targets(subject)?;
-    spec.insert("wasm".to_owned(), Value::Object(plugin(subject)?));
-    all(subject, "TrafficExtension", spec)
+    all(subject, "TrafficExtension", |mut spec, plugin| {
+        spec.insert("wasm".to_owned(), plugin.into());
+        spec
+    })
 }
 
-fn all(subject: &Subject<'_>, kind: &str, spec: Map<String, Value>) -> Result<Vec<Value>, String> {
+type Fields = Map<String, Value>;
+
+fn all(subject: &Subject<'_>, kind: &str, join: fn(Fields, Fields) -> Fields) -> Result<Vec<Value>, String> {
     subject.without_bodies("Istio")?;
-    let plugin = json!({
-        "apiVersion": "extensions.istio.io/v1alpha1", "kind": kind, "metadata": subject.metadata(None), "spec": spec,
-    });
-    let mut manifests = vec![plugin];
+    let extension = |suffix: &str, spec: Fields| {
+        json!({
+            "apiVersion": "extensions.istio.io/v1alpha1", "kind": kind, "metadata": named(subject, suffix), "spec": spec,
+        })
+    };
+    let mut manifests = vec![extension("", join(targets(subject)?, plugin(subject)?))];
+    let ports = &subject.arguments.tcp;
+    if !ports.is_empty() {
+        let mut targets = targets(subject)?;
+        let numbers: Vec<Value> = ports.iter().map(|port| json!({ "number": port })).collect();
+        targets.insert("match".to_owned(), json!([{ "mode": "SERVER", "ports": numbers }]));
+        let mut plugin = plugin(subject)?;
+        plugin.insert("type".to_owned(), "NETWORK".into());
+        plugin.insert("pluginName".to_owned(), "sidegate_tcp".into());
+        manifests.push(extension("-tcp", join(targets, plugin)));
+        manifests.push(waiting_for_handshake(subject)?);
+    }
     for server in &subject.servers {
         manifests.extend(service_entry(subject, server));
         manifests.extend(destination_rule(subject, server));
     }
     Ok(manifests)
+}
+
+/// The metadata of the manifest, under a name of its own.
+fn named(subject: &Subject<'_>, suffix: &str) -> Value {
+    let mut metadata = subject.metadata(None);
+    metadata["name"] = format!("{}{suffix}", metadata["name"].as_str().unwrap_or_default()).into();
+    metadata
+}
+
+/// Istio writes `tcp_proxy` itself, and has no field for when the server is dialled.
+fn waiting_for_handshake(subject: &Subject<'_>) -> Result<Value, String> {
+    let mut value = super::envoy::waiting_for_handshake();
+    value["@type"] = super::envoy::TCP_PROXY.into();
+    let patches = subject.arguments.tcp.iter().map(|port| {
+        json!({
+            "applyTo": "NETWORK_FILTER",
+            "match": {
+                "context": "SIDECAR_INBOUND",
+                "listener": {
+                    "filterChain": { "destinationPort": port, "filter": { "name": "envoy.filters.network.tcp_proxy" } },
+                },
+            },
+            "patch": { "operation": "MERGE", "value": { "typed_config": value } },
+        })
+    });
+    let mut spec = json!({ "configPatches": patches.collect::<Vec<_>>() });
+    let labels = subject.selector()?;
+    if !labels.is_empty() {
+        spec["workloadSelector"] = json!({ "labels": labels });
+    }
+    Ok(json!({
+        "apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter", "metadata": named(subject, "-tcp"), "spec": spec,
+    }))
 }
 
 /// Manifests without those that are there already.

@@ -5,9 +5,8 @@ use sidegate_config::Workload;
 use sidegate_engine::Policy;
 
 use crate::args::{Render, Target};
-use crate::files::File;
 use crate::workloads::{self, Pods};
-use crate::yaml;
+use crate::yaml::Node;
 
 /// For whom something is rendered.
 #[derive(Debug)]
@@ -18,10 +17,10 @@ pub struct Of {
 }
 
 /// For whom: each once; none: for all together.
-pub fn all(arguments: &Render, files: &[File]) -> Result<Vec<Option<Of>>, String> {
+pub fn all(arguments: &Render, documents: &[Node]) -> Result<Vec<Option<Of>>, String> {
     let Render { workload, labels, split_by_workload, output, .. } = arguments;
     if let Some(text) = workload {
-        return Ok(vec![Some(Of { name: None, workload: workloads::named(text, labels)? })]);
+        return Ok(vec![Some(Of { name: None, workload: workloads::known(text, labels, [documents])? })]);
     }
     if !split_by_workload {
         return Ok(vec![None]);
@@ -29,12 +28,7 @@ pub fn all(arguments: &Render, files: &[File]) -> Result<Vec<Option<Of>>, String
     if !matches!(output, Target::PluginConfig | Target::Wasmplugin | Target::Trafficextension) {
         return Err("this target is for one workload: name it by `--workload`".to_owned());
     }
-    let mut documents = Vec::new();
-    for file in files {
-        let mistake = |mistake: yaml::Mistake| format!("{}:{}: {}", file.name, mistake.mark.line, mistake.message);
-        documents.extend(yaml::parse(&file.name, &file.text).map_err(mistake)?);
-    }
-    let mut pods = Pods::of(&documents);
+    let mut pods = Pods::of(documents);
     if pods.is_empty() {
         return Err(
             "there are no workloads among the documents: give Pods, Deployments and the like by `-f`, too".to_owned()
@@ -80,6 +74,12 @@ pub fn only(mut plugin_config: Value, of: Option<&Of>) -> Result<Value, String> 
             Some(label) => selected.contains(&label),
             None => resource["kind"] != "Namespace" || resource["metadata"]["name"] == namespace,
         });
+    }
+    // Where no policy is about it, that is no mistake: it is decided as where all of them are.
+    let is_policy = |resource: &Value| label(resource).is_some() || resource["kind"] == "AuthConfig";
+    let has_policy = plugin_config["resources"].as_array().into_iter().flatten().any(is_policy);
+    if policy.mesh().is_some() && !has_policy && plugin_config["options"].get("eastWest").is_none() {
+        plugin_config["options"]["eastWest"] = json!({});
     }
     let mut known: Map<String, Value> =
         plugin_config.get("workload").and_then(Value::as_object).cloned().unwrap_or_default();

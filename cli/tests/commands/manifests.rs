@@ -69,6 +69,14 @@ fn rendered(target: &str, more: &[&str]) -> Vec<Value> {
     documents(&ran.out)
 }
 
+/// The manifests of a workload that has connections, too.
+fn rendered_for_connections(target: &str) -> Vec<Value> {
+    let module = ["--module", "oci://registry.example.com/sidegate:0.1.0", "--selector", "app=api", "--tcp", "3306"];
+    let ran = sidegate(&[&["render", "-f", "documents/mesh.yaml", "-o", target][..], &module].concat());
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    documents(&ran.out)
+}
+
 const HASH: &str = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
 
 #[test]
@@ -88,6 +96,12 @@ fn istio_takes_what_is_rendered_for_it() {
             let mut wrong = documents[0].clone();
             wrong["spec"]["failStrategie"] = "FAIL_OPEN".into();
             assert_eq!(problems(&schemas, &wrong).len(), 1);
+        }
+        let documents = rendered_for_connections(target);
+        let kinds: Vec<_> = documents.iter().map(|document| document["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds, [kind, kind, "EnvoyFilter"]);
+        for document in &documents {
+            assert_eq!(problems(&schemas, document), Vec::<String>::new(), "{document:#}");
         }
     }
 }

@@ -114,6 +114,29 @@ fn envoy_takes_what_is_rendered_for_it() {
     };
     let output = validated(&ran.out);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let cert = |name: &str| format!("{}/../tests/fixtures/certs/{name}", env!("CARGO_MANIFEST_DIR"));
+    let (certificate, key) = (cert("localhost.pem"), cert("localhost.key"));
+    let tls = ["--module", &module, "--cert-file", &certificate, "--key-file", &key, "--client-ca-file", &ca];
+    let tcp = [
+        "render",
+        "-f",
+        "documents/mesh.yaml",
+        "-o",
+        "envoy",
+        "--tcp",
+        "3306",
+        "--listen",
+        "8443",
+        "--upstream",
+        "db:80",
+        "--workload",
+        "prod",
+    ];
+    let connections = sidegate(&[&tcp[..], &tls].concat());
+    assert_eq!(connections.code, Some(0), "{}", connections.err);
+    let output = validated(&connections.out);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!validated(&connections.out.replace("max_early_data", "max_early_date")).status.success());
     // And it would tell what is no field of its own.
     assert!(!validated(&ran.out.replace("failure_policy", "failure_polity")).status.success());
 }
@@ -216,4 +239,98 @@ fn workloads_get_their_own() {
     assert_eq!((none.code, none.out.as_str()), (Some(2), ""));
     let envoy = of(&["-o", "envoy", "--split-by-workload"]);
     assert_eq!((envoy.code, envoy.out.as_str()), (Some(2), ""));
+}
+
+/// What connections need that are no HTTP: a filter of their own, at their ports, and a `tcp_proxy` that waits for the handshake.
+#[test]
+fn connections_get_a_filter_of_their_own() {
+    let of = |target: &str, more: &[&str]| {
+        sidegate(&[&["render", "-f", "documents/mesh.yaml", "-o", target], more].concat())
+    };
+    let istio = [MODULE[0], MODULE[1], "--selector", "app=api", "-n", "prod", "--tcp", "3306", "--tcp", "5432"];
+    let tls = [
+        "--cert-file",
+        "/etc/certs/api.pem",
+        "--key-file",
+        "/etc/certs/api.key",
+        "--client-ca-file",
+        "/etc/certs/ca.pem",
+    ];
+    for (target, name, more) in [
+        ("wasmplugin", "wasmplugin", &istio[..]),
+        ("trafficextension", "trafficextension", &istio),
+        (
+            "envoy",
+            "envoy",
+            &[&["--tcp", "3306", "--upstream", "db:3306", "--workload", "prod", "--label", "app=api"][..], &tls]
+                .concat(),
+        ),
+        (
+            "envoy",
+            "envoy-both",
+            &[
+                &[
+                    "--tcp",
+                    "3306",
+                    "--listen",
+                    "8443",
+                    "--upstream",
+                    "db:8080",
+                    "--workload",
+                    "prod",
+                    "--label",
+                    "app=api",
+                ][..],
+                &tls,
+            ]
+            .concat(),
+        ),
+    ] {
+        let ran = of(target, more);
+        assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{name}");
+        golden(&format!("render/tcp-{name}"), &ran.out);
+    }
+    for (target, more, message) in [
+        ("plugin-config", &["--tcp", "1"][..], "the same for requests and for connections"),
+        ("docker-compose", &["--tcp", "1"], "knows HTTP alone"),
+        ("envoy-extension-policy", &["--tcp", "1", "--target", "Gateway/a"], "no filters for connections"),
+        ("wasmplugin", &["--tcp", "1", "--target", "Gateway/a"], "use `--selector`"),
+        ("envoy", &["--cert-file", "a"], "--key-file"),
+        ("envoy", &["--tcp", "65536"], "65536"),
+        ("envoy", &["--tcp", "3306"], "say by `--workload` which this is"),
+    ] {
+        let ran = of(target, more);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{target} {more:?}");
+        assert!(ran.err.contains(message), "{}", ran.err);
+    }
+    // Who leaves them out is told.
+    assert!(of("wasmplugin", &MODULE).err.contains("name their ports by `--tcp`"));
+    assert!(
+        of("envoy", &["--tcp", "3306", "--workload", "prod"])
+            .err
+            .contains("without `--cert-file` nobody who calls has an identity")
+    );
+}
+
+/// As `explain` has it: what the documents say of a workload of that name, not an account that is called so.
+#[test]
+fn a_workload_is_what_the_documents_have_of_its_name() {
+    let rendered = |workload: &str| {
+        let ran = sidegate(&["render", "-f", "documents/split.yaml", "-o", "plugin-config", "--workload", workload]);
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        serde_json::from_str::<Value>(&ran.out).unwrap()["workload"].clone()
+    };
+    let canary = serde_json::json!({ "app": "api", "canary": "true" });
+    assert_eq!(
+        rendered("prod/api-canary-0"),
+        serde_json::json!({ "namespace": "prod", "labels": canary, "serviceAccount": "default" })
+    );
+    assert_eq!(
+        rendered("shop/web"),
+        serde_json::json!({ "namespace": "shop", "labels": { "app": "web" }, "serviceAccount": "web" })
+    );
+    assert_eq!(
+        rendered("shop/nobody"),
+        serde_json::json!({ "namespace": "shop", "labels": {}, "serviceAccount": "nobody" })
+    );
 }
