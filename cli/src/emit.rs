@@ -9,58 +9,81 @@ use serde_json::Value;
 /// Words that some version of YAML takes for something other than a text.
 const WORDS: [&str; 12] = ["null", "true", "false", "yes", "no", "on", "off", "y", "n", ".inf", ".nan", "nan"];
 
-/// A document, in block style.
+/// A document, in block style, with the members of objects in order of their names.
 pub fn document(value: &Value) -> String {
+    ordered(value, &|_, _| Rank::default())
+}
+
+/// Where a member stands among others, the lower the earlier; those of one rank in order of their names.
+pub type Rank = (usize, usize);
+
+/// The same in another order: what is ranked is a member of a path, by its name.
+pub fn ordered(value: &Value, rank: &dyn Fn(&str, &str) -> Rank) -> String {
     let mut out = String::new();
+    let writer = Writer { rank };
     match value {
-        Value::Object(members) if !members.is_empty() => write(value, 0, &mut out),
-        Value::Array(items) if !items.is_empty() => write(value, 0, &mut out),
+        Value::Object(members) if !members.is_empty() => writer.write(value, "", 0, &mut out),
+        Value::Array(items) if !items.is_empty() => writer.write(value, "", 0, &mut out),
         scalar => drop(writeln!(out, "{}", inline(scalar))),
     }
     out
 }
 
-/// The lines of a list or an object that is not empty.
-fn write(value: &Value, indent: usize, out: &mut String) {
-    let margin = " ".repeat(indent);
-    match value {
-        Value::Object(members) => {
-            for (name, value) in members {
-                let _ = write!(out, "{margin}{}:", text(name));
-                member(value, indent, out);
-            }
-        }
-        Value::Array(items) => {
-            for item in items {
-                let mut lines = String::new();
-                match item {
-                    Value::Object(members) if !members.is_empty() => write(item, indent + 2, &mut lines),
-                    Value::Array(items) if !items.is_empty() => write(item, indent + 2, &mut lines),
-                    Value::String(text) if is_block(text) => lines = format!("{margin}  {}", block(text, indent + 2)),
-                    scalar => lines = format!("{margin}  {}\n", inline(scalar)),
-                }
-                // The first line of an item stands behind its dash.
-                let _ = write!(out, "{margin}- {}", lines.get(indent + 2..).unwrap_or_default());
-            }
-        }
-        _ => {}
-    }
+struct Writer<'a> {
+    rank: &'a dyn Fn(&str, &str) -> Rank,
 }
 
-/// What stands behind a name.
-fn member(value: &Value, indent: usize, out: &mut String) {
-    match value {
-        Value::Object(members) if !members.is_empty() => {
-            out.push('\n');
-            write(value, indent + 2, out);
+impl Writer<'_> {
+    /// The lines of a list or an object that is not empty.
+    fn write(&self, value: &Value, path: &str, indent: usize, out: &mut String) {
+        let margin = " ".repeat(indent);
+        match value {
+            Value::Object(members) => {
+                let mut members: Vec<_> = members.iter().collect();
+                members.sort_by_cached_key(|(name, _)| ((self.rank)(path, name), (*name).clone()));
+                for (name, value) in members {
+                    let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                    let _ = write!(out, "{margin}{}:", text(name));
+                    self.member(value, &path, indent, out);
+                }
+            }
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    let path = format!("{path}[{index}]");
+                    let mut lines = String::new();
+                    match item {
+                        Value::Object(members) if !members.is_empty() => {
+                            self.write(item, &path, indent + 2, &mut lines)
+                        }
+                        Value::Array(items) if !items.is_empty() => self.write(item, &path, indent + 2, &mut lines),
+                        Value::String(text) if is_block(text) => {
+                            lines = format!("{margin}  {}", block(text, indent + 2));
+                        }
+                        scalar => lines = format!("{margin}  {}\n", inline(scalar)),
+                    }
+                    // The first line of an item stands behind its dash.
+                    let _ = write!(out, "{margin}- {}", lines.get(indent + 2..).unwrap_or_default());
+                }
+            }
+            _ => {}
         }
-        // As Kubernetes writes lists: no deeper than their name.
-        Value::Array(items) if !items.is_empty() => {
-            out.push('\n');
-            write(value, indent, out);
+    }
+
+    /// What stands behind a name.
+    fn member(&self, value: &Value, path: &str, indent: usize, out: &mut String) {
+        match value {
+            Value::Object(members) if !members.is_empty() => {
+                out.push('\n');
+                self.write(value, path, indent + 2, out);
+            }
+            // As Kubernetes writes lists: no deeper than their name.
+            Value::Array(items) if !items.is_empty() => {
+                out.push('\n');
+                self.write(value, path, indent, out);
+            }
+            Value::String(text) if is_block(text) => drop(write!(out, " {}", block(text, indent + 2))),
+            scalar => drop(writeln!(out, " {}", inline(scalar))),
         }
-        Value::String(text) if is_block(text) => drop(write!(out, " {}", block(text, indent + 2))),
-        scalar => drop(writeln!(out, " {}", inline(scalar))),
     }
 }
 

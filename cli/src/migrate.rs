@@ -7,6 +7,7 @@ mod comments;
 mod fields;
 mod istio;
 mod linkerd;
+mod moved;
 mod v1beta1;
 
 use std::fs;
@@ -22,6 +23,7 @@ use crate::workloads::{is_list, leaves};
 use crate::yaml::{Kind, Mark, Node};
 use crate::{Outcome, emit, files, validate, yaml};
 use linkerd::{Fate, Linkerd};
+use moved::Moved;
 
 const V1BETA1: &str = "authorino.kuadrant.io/v1beta1";
 const V1BETA2: &str = "authorino.kuadrant.io/v1beta2";
@@ -116,7 +118,9 @@ impl Migration<'_> {
             return head.concat() + &format!("{value:#}\n");
         }
         let comments = comments::of(document, document.mark.line, body);
-        head.concat() + &comments::put(&emit::document(&value), &comments, |path| renamed_path(document, &rules, path))
+        let moved = Moved::of(document, &rules);
+        let text = emit::ordered(&value, &|path, name| moved.rank(path, name));
+        head.concat() + &comments::put(&text, &comments, |path| moved.path(path))
     }
 
     /// What becomes of a document, and of Istio's rules which of ours.
@@ -157,43 +161,6 @@ impl Migration<'_> {
             }
             _ => {}
         }
-    }
-}
-
-/// What of a document that is written anew is where something was.
-fn renamed_path(document: &Node, rules: &[usize], path: &str) -> String {
-    let index = |path: &str, list: &str| -> Option<(usize, String)> {
-        let (index, rest) = path.strip_prefix(list)?.strip_prefix('[')?.split_once(']')?;
-        Some((index.parse().ok()?, rest.to_owned()))
-    };
-    if let Some((index, rest)) = index(path, "spec.rules") {
-        let last = rest.rsplit('.').next().unwrap_or_default();
-        let kept = ["ports", "hosts", "methods", "paths"].iter().find(|name| last.starts_with(**name));
-        let place = match kept {
-            Some(name) if *name == "ports" => format!(".networkAttributes.{last}"),
-            Some(_) => format!(".applicationAttributes.{last}"),
-            None if rest.starts_with(".from") => ".sources".to_owned(),
-            None => String::new(),
-        };
-        return format!("spec.rules[{}]{place}", rules.get(index).copied().unwrap_or(index));
-    }
-    if path.starts_with("spec.selector") || path.starts_with("spec.podSelector") {
-        return "spec.targetRefs".to_owned();
-    }
-    for (list, object) in [
-        ("identity", "authentication"),
-        ("metadata", "metadata"),
-        ("authorization", "authorization"),
-        ("callbacks", "callbacks"),
-    ] {
-        let Some((index, rest)) = index(path, &format!("spec.{list}")) else { continue };
-        let rule = document.member("spec").and_then(|spec| spec.member(list)?.items().get(index));
-        let name = rule.and_then(|rule| rule.text("name")).unwrap_or_default();
-        return format!("spec.{object}.{name}{rest}");
-    }
-    match path.strip_prefix("spec.identity") {
-        Some(rest) => format!("spec.authentication{rest}"),
-        None => path.to_owned(),
     }
 }
 

@@ -124,6 +124,13 @@ impl Reader<'_> {
         }
         let kind = |kind: &str, value: &str| Some(json!({ "type": kind, "value": value }));
         if text.contains(['{', '}']) {
+            if self.allows() {
+                self.stays(
+                    path,
+                    "in a template of ours `{*}` and `{**}` have any characters, in one of Istio's not all of them",
+                );
+                return None;
+            }
             return kind("Template", text);
         }
         match (text.strip_prefix('*'), text.strip_suffix('*')) {
