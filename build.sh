@@ -10,6 +10,8 @@ readonly ISTIO_VERSION=0.0.0-20260827124520-eed52ebb66ad
 readonly GATEWAY_VERSION=1.9.1
 readonly KUBECONFORM_VERSION=0.8.0
 readonly YAML_LANGUAGE_SERVER_VERSION=2.0.0
+# A crate that carries the schema of SARIF.
+readonly SERDE_SARIF_VERSION=0.8.0
 readonly CARGO_DENY_VERSION=0.20.2
 readonly CARGO_FUZZ_VERSION=0.13.2
 readonly OLDEST_RUST=1.95
@@ -37,7 +39,7 @@ usage() {
 ./build.sh compose        the READMEs of the examples as they stand there, where a Docker engine runs
 ./build.sh opa            OPA's own test-suite for Rego; docs/rego.md and docs/rego-opa.md are written
 ./build.sh istio          Istio's golden files, its filters beside Sidegate in Envoy; docs/istio.md is written
-./build.sh schemas        our schemas by kubeconform and an editor's language server, what render makes by Istio's and Envoy Gateway's
+./build.sh schemas        our schemas by kubeconform and an editor's language server, what render makes by Istio's and Envoy Gateway's, SARIF by its own
 ./build.sh fuzz [S] [NAME…] each fuzz target for S seconds, 10 if not said; NAME: only these
 ./build.sh wasm           build target/sidegate.wasm and target/sidegate-core.wasm
 ./build.sh envoy          print the path of the Envoy that is used
@@ -106,7 +108,7 @@ run_compose() {
   need_docker
   build_modules
   install_envoy
-  need_envoy_image
+  need_images
   need_native_rust
   cargo build --quiet -p sidegate
   say "the examples, in Docker"
@@ -168,6 +170,8 @@ run_schemas() {
   ISTIO_CRDS=$source/manifests/charts/base/files/crd-all.gen.yaml \
     GATEWAY_CRDS=$gateway/charts/gateway-helm/charts/crds/crds/generated \
     cargo test --quiet -p sidegate --test commands manifests
+  say "reports of \`sidegate validate\`, by the schema of SARIF"
+  SARIF_SCHEMA=$(sarif_schema) cargo test --quiet -p sidegate --test commands sarif
   say "our schemas, by kubeconform"
   check_by_kubeconform
   say "our schemas, by the YAML language server"
@@ -217,6 +221,26 @@ gateway_source() {
     quietly "getting Envoy Gateway's source from the Go module proxy" go mod download "$module" ||
     die "Envoy Gateway cannot be had"
   echo "$folder/$module"
+}
+
+# Prints the path of SARIF's schema, which OASIS publishes, as a crate has it.
+sarif_schema() {
+  local folder=$TOOLS/sarif-$SERDE_SARIF_VERSION
+  [[ -d $folder ]] || quietly "getting SARIF's schema from crates.io" get_sarif_schema "$folder" || die "SARIF's schema cannot be had"
+  echo "$folder/schema.json"
+}
+
+# In a folder elsewhere, since Cargo would take it for a part of this workspace.
+get_sarif_schema() {
+  local project
+  project=$(mktemp -d)
+  (
+    cargo init --quiet --vcs none --lib --name sarif "$project" && cd "$project" &&
+      cargo add --quiet "serde-sarif@=$SERDE_SARIF_VERSION" && cargo vendor --quiet vendor >/dev/null
+  ) || return
+  mkdir -p "$1"
+  cp "$project/vendor/serde-sarif/src/schema.json" "$1/"
+  rm -rf "$project"
 }
 
 # Documents that are right pass, and those that are wrong do not.

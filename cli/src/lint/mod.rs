@@ -7,6 +7,7 @@ mod missing_header;
 mod not_http;
 mod open;
 mod plain_identity;
+mod query;
 mod regex;
 mod sources;
 mod trusted_forwarders;
@@ -22,11 +23,12 @@ use sidegate_config::{
 type Lint = fn(&Documents, &mut Warnings);
 
 /// All checks by their names. One that is about another kind of document goes here too.
-const LINTS: [(&str, Lint); 10] = [
+const LINTS: [(&str, Lint); 11] = [
     ("missing-header", missing_header::check),
     ("audience", audience::check),
     ("hosts", hosts::check),
     ("regex", regex::check),
+    ("query", query::check),
     ("api-keys", api_keys::check),
     ("open", open::check),
     ("plain-identity", plain_identity::check),

@@ -46,6 +46,53 @@ fn machines_get_json_and_sarif() {
     );
 }
 
+/// With `SARIF_SCHEMA`, which `./build.sh schemas` gets: the schema that OASIS publishes takes all reports.
+#[test]
+fn sarif_is_what_its_schema_says() {
+    let Some(path) = std::env::var_os("SARIF_SCHEMA") else {
+        return eprintln!("SARIF_SCHEMA is not set: the reports are not validated");
+    };
+    let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for file in ["good", "broken", "dangerous", "not-http", "mesh", "composed", "folder"] {
+        let file = if file == "folder" { "documents/folder".to_owned() } else { format!("documents/{file}.yaml") };
+        let ran = sidegate(&["validate", "-f", &file, "-o", "sarif"]);
+        let report: Value = serde_json::from_str(&ran.out).unwrap();
+        let problems: Vec<String> =
+            validator.iter_errors(&report).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        assert!(problems.is_empty(), "{file}: {problems:?}");
+        let mut wrong = report.clone();
+        wrong["runs"][0]["tool"]["driver"]["name"] = 1.into();
+        assert!(!validator.is_valid(&wrong), "{file}");
+    }
+}
+
+/// On a terminal, which Debian's `script` makes, there is colour, but not with NO_COLOR; to a pipe there is none.
+#[test]
+fn there_is_colour_on_a_terminal_only() {
+    let has_script = std::process::Command::new("script").arg("--version").output().is_ok();
+    if !has_script {
+        return eprintln!("`script` is not here: no terminal is tried");
+    }
+    let command = format!("{} validate -f documents/broken.yaml", env!("CARGO_BIN_EXE_sidegate"));
+    let on_terminal = |no_color: Option<&str>| {
+        let mut script = std::process::Command::new("script");
+        script.args(["--quiet", "--return", "--command", &command, "/dev/null"]).current_dir(crate::here());
+        script.env("TERM", "xterm-256color").stdin(std::process::Stdio::null());
+        ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"].iter().for_each(|name| drop(script.env_remove(name)));
+        no_color.into_iter().for_each(|value| drop(script.env("NO_COLOR", value)));
+        let output = script.output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8_lossy(&output.stdout).replace("\r\n", "\n")
+    };
+    let piped = sidegate(&["validate", "-f", "documents/broken.yaml"]).out;
+    let coloured = on_terminal(None);
+    assert!(coloured.contains("\u{1b}[") && !piped.contains('\u{1b}'), "{coloured}");
+    assert_eq!(on_terminal(Some("1")), piped);
+    let plain = anstream::adapter::strip_str(&coloured).to_string();
+    assert_eq!(plain, piped);
+}
+
 #[test]
 fn what_is_no_yaml_is_told_and_the_rest_looked_at() {
     let ran = fed(&["validate", "-f", "-", "-f", "documents/good.yaml"], "kind: [AuthConfig\n");
