@@ -8,16 +8,10 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::{Value, json};
 use sidegate_tests::compose::Service;
 use sidegate_tests::envoy::Paths;
-use sidegate_tests::scene::{self, Example, Scene, Stage, StandIns};
+use sidegate_tests::scene::{self, Company, StandIns};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
-
-/// The examples, as far as nobody has run them yet.
-pub struct Examples {
-    scenes: Mutex<Vec<Scene>>,
-    _stage: Stage,
-}
 
 /// Makes a realm.
 type Import<'a> = dyn Fn(&Value) -> Result<(), String> + 'a;
@@ -60,22 +54,9 @@ impl StandIns for Keycloak<'_> {
     }
 }
 
-impl Examples {
-    pub fn start(paths: &Paths, port: u16, import: &Import<'_>) -> Result<Self, String> {
-        let keycloak = Keycloak { port, import, imported: Mutex::default() };
-        let names = ["keycloak", "roles", "introspection", "login"];
-        let begin = |(number, name): (u8, &str)| Example::copy(name, Some(&paths.wasm))?.begin(number);
-        let scenes = (101..).zip(names).map(begin).collect::<Result<Vec<Scene>, String>>()?;
-        let stage = Stage::start(paths, &scenes, &keycloak)?;
-        Ok(Self { scenes: Mutex::new(scenes), _stage: stage })
-    }
-
-    pub fn run(&self, name: &str) {
-        let scene = {
-            let mut scenes = self.scenes.lock().unwrap_or_else(PoisonError::into_inner);
-            let index = scenes.iter().position(|scene| scene.name() == name).expect("it was started");
-            scenes.swap_remove(index)
-        };
-        scene.run().unwrap_or_else(|error| panic!("{error}"));
-    }
+/// The examples, with Keycloak at a port.
+pub fn start(paths: &Paths, port: u16, import: &Import<'_>) -> Result<Company, String> {
+    let keycloak = Keycloak { port, import, imported: Mutex::default() };
+    let names = ["keycloak", "roles", "introspection", "login"].map(str::to_owned);
+    Company::start(paths, &names, 101, &keycloak)
 }

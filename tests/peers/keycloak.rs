@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use sidegate_tests::client::{Request, Response};
 use sidegate_tests::envoy::Paths;
 use sidegate_tests::envoy::config::Cluster;
+use sidegate_tests::scene::Company;
 
-use crate::examples::Examples;
+use crate::examples;
 use crate::server::{self, Launch, Server};
 use crate::stage::{self, Policy, Stage, denied, reason, upstream_header};
 use crate::web::Web;
@@ -54,17 +55,21 @@ const ALL: &[(&str, Case<World>)] = &[
         "jwt: after a rotation of PS256 new tokens pass at once, and those of the key that is gone no longer",
         rotation_ps,
     ),
-    ("the example `keycloak`: what its README does", |world| world.examples.run("keycloak")),
-    ("the example `roles`: what its README does", |world| world.examples.run("roles")),
-    ("the example `introspection`: what its README does", |world| world.examples.run("introspection")),
-    ("the example `login`: what its README does", |world| world.examples.run("login")),
+    ("the example `keycloak`: what its README does", |world| play(world, "keycloak")),
+    ("the example `roles`: what its README does", |world| play(world, "roles")),
+    ("the example `introspection`: what its README does", |world| play(world, "introspection")),
+    ("the example `login`: what its README does", |world| play(world, "login")),
 ];
 
 struct World {
     stage: Stage,
     web: Web,
-    examples: Examples,
+    examples: Company,
     _keycloak: Server,
+}
+
+fn play(world: &World, example: &str) {
+    world.examples.play(example).unwrap_or_else(|error| panic!("{error}"));
 }
 
 pub fn suite(paths: &Paths, home: &Path) -> Result<Suite, String> {
@@ -80,7 +85,7 @@ pub fn suite(paths: &Paths, home: &Path) -> Result<Suite, String> {
     }
     let info = web.json("GET", "/admin/serverinfo", &administrator(&web)?, &Value::Null)?;
     let version = info["systemInfo"]["version"].as_str().ok_or("Keycloak does not say its version")?.to_owned();
-    let examples = Examples::start(paths, port, &|realm| import(&web, &administrator(&web)?, realm))?;
+    let examples = examples::start(paths, port, &|realm| import(&web, &administrator(&web)?, realm))?;
     let stage = Stage::start(paths, &[("http://keycloak.test", Cluster::new("keycloak", web.address))], &policies())?;
     Ok(Suite::new(version, World { stage, web, examples, _keycloak: keycloak }, ALL))
 }

@@ -1,11 +1,36 @@
 # Docker, its Compose plugin and the images of the examples. build.sh sources it.
 
 readonly COMPOSE_VERSION=2.40.3
+# As in the examples' docker-compose.yaml, and the Debian that has it.
+readonly MARIADB_VERSION=11.8
+readonly DEBIAN=trixie
 
 need_docker() {
   have docker || install_packages docker.io
-  docker info &>/dev/null || die "no Docker engine answers here; start one (\`dockerd\`), or name it by DOCKER_HOST"
+  docker info &>/dev/null || start_docker || die "no Docker engine answers here, and none can be started; name one by DOCKER_HOST"
   docker compose version &>/dev/null || install_compose
+}
+
+# An engine of our own, which keeps its things in .tools, and ends with us.
+start_docker() {
+  [[ $EUID -eq 0 ]] || return
+  have dockerd || install_packages docker.io
+  local folder=$TOOLS/docker
+  mkdir -p "$folder"
+  say "starting a Docker engine"
+  dockerd --data-root "$folder/data" --exec-root "$folder/exec" --pidfile "$folder/docker.pid" --host "unix://$folder/docker.sock" \
+    &>"$folder/dockerd.log" &
+  docker_engine=$!
+  trap 'kill "$docker_engine" && wait "$docker_engine"' EXIT
+  export DOCKER_HOST=unix://$folder/docker.sock
+  local tries
+  for ((tries = 0; tries < 60; tries++)); do
+    docker info &>/dev/null && return
+    kill -0 "$docker_engine" 2>/dev/null || break
+    read -rt 1 <> <(:) || true
+  done
+  tail -n 5 "$folder/dockerd.log" >&2
+  return 1
 }
 
 # From the Go module proxy, as a plugin in a folder of .tools.
@@ -33,14 +58,78 @@ get_compose() {
   mv "$1.part" "$1"
 }
 
-# need_envoy_image: Envoy's public image; where it cannot be pulled, one of its name is made of the Envoy that is here.
-need_envoy_image() {
-  local image=envoyproxy/envoy:v$ENVOY_VERSION
-  docker image inspect "$image" &>/dev/null && return
-  say "pulling $image"
-  timeout 300 docker pull --quiet "$image" &>/dev/null && return
-  say "$image cannot be pulled: one of its name is made of the Envoy that is here"
-  make_image "$image" '["envoy", "-c", "/etc/envoy/envoy.yaml"]' "$ENVOY" envoy
+# The public images of the examples; where one cannot be pulled, one of its name is made of what is here, or of Debian's packages. That
+# which cannot be made either is told of, and left out with its examples.
+need_images() {
+  source tests/peers/install.sh
+  need_image "envoyproxy/envoy:v$ENVOY_VERSION" make_envoy_image
+  need_image "quay.io/keycloak/keycloak:$KEYCLOAK_VERSION" make_keycloak_image
+  need_image "mariadb:$MARIADB_VERSION" make_mariadb_image
+}
+
+# need_image IMAGE COMMAND
+need_image() {
+  docker image inspect "$1" &>/dev/null && return
+  say "pulling $1"
+  timeout 300 docker pull --quiet "$1" &>/dev/null && return
+  say "$1 cannot be pulled: one of its name is made"
+  "$2" "$1" || say "$1 cannot be made"
+}
+
+make_envoy_image() {
+  make_image "$1" '["envoy", "-c", "/etc/envoy/envoy.yaml"]' "$ENVOY" envoy
+}
+
+# Keycloak's distribution of Maven Central, and Debian's Java.
+make_keycloak_image() {
+  install_keycloak
+  local root
+  root=$(mktemp -d)
+  debian_root "$root" openjdk-21-jre-headless || return
+  as_root cp -r "$KEYCLOAK" "$root/opt/keycloak"
+  import_root "$root" "$1" --change 'ENTRYPOINT ["/opt/keycloak/bin/kc.sh"]'
+}
+
+# Debian's MariaDB is of the same version; the scripts stand for those of the public image.
+make_mariadb_image() {
+  local root
+  root=$(mktemp -d)
+  debian_root "$root" mariadb-server || return
+  as_root tee "$root/usr/local/bin/docker-entrypoint.sh" >/dev/null <<'SCRIPT'
+#!/bin/bash
+set -e
+rm -rf /var/lib/mysql/* && mkdir -p /run/mysqld && chown mysql:mysql /run/mysqld
+mariadb-install-db --user=mysql --auth-root-authentication-method=normal >/dev/null
+cat >/run/root.sql <<SQL
+ALTER USER root@localhost IDENTIFIED BY '$MARIADB_ROOT_PASSWORD';
+CREATE OR REPLACE USER root@'%' IDENTIFIED BY '$MARIADB_ROOT_PASSWORD';
+GRANT ALL ON *.* TO root@'%' WITH GRANT OPTION;
+SQL
+chown mysql:mysql /run/root.sql
+exec mariadbd --user=mysql --bind-address=0.0.0.0 --init-file=/run/root.sql
+SCRIPT
+  as_root tee "$root/usr/local/bin/healthcheck.sh" >/dev/null <<'SCRIPT'
+#!/bin/bash
+exec mariadb-admin --user=root --password="$MARIADB_ROOT_PASSWORD" status >/dev/null
+SCRIPT
+  as_root chmod 755 "$root/usr/local/bin/docker-entrypoint.sh" "$root/usr/local/bin/healthcheck.sh"
+  import_root "$root" "$1" --change 'ENTRYPOINT ["docker-entrypoint.sh"]'
+}
+
+# debian_root FOLDER PACKAGE…: Debian's packages in a folder of their own.
+debian_root() {
+  have debootstrap || install_packages debootstrap
+  # The root of the image, which others than root must enter.
+  chmod 755 "$1"
+  quietly "getting Debian's ${*:2}" as_root debootstrap --variant=minbase --include="$(IFS=, && echo "${*:2}")" \
+    "$DEBIAN" "$1"
+}
+
+# import_root FOLDER IMAGE CHANGE…
+import_root() {
+  as_root tar -C "$1" -c . |
+    docker import --change "ENV PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" "${@:3}" - "$2" >/dev/null
+  as_root rm -rf "$1"
 }
 
 # make_image IMAGE COMMAND PROGRAM NAME: of a program, the shell that the health checks need, and their libraries.

@@ -10,20 +10,15 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use libtest_mimic::{Arguments, Failed, Trial};
 use sidegate_tests::compose::Project;
 use sidegate_tests::envoy::Paths;
-use sidegate_tests::scene::{self, Example, Scene, Stage, Theirs};
+use sidegate_tests::scene::{self, Company, Example, Theirs};
 
 mod files;
 mod istio;
 
-/// The servers, and the scenes that wait for them; each is taken by its own test.
-static STAGE: OnceLock<Result<Started, String>> = OnceLock::new();
+/// The scenes and their servers; each is taken by its own test.
+static COMPANY: OnceLock<Result<Company, String>> = OnceLock::new();
 /// Everybody wants port 8000.
 static DOCKER: Mutex<()> = Mutex::new(());
-
-struct Started {
-    _stage: Stage,
-    scenes: Mutex<Vec<Scene>>,
-}
 
 fn main() {
     let mut arguments = Arguments::from_args();
@@ -47,28 +42,18 @@ fn main() {
         };
         trials.push(Trial::test(title, play).with_ignored_flag(left_out));
     }
+    if let (true, Some(paths)) = (docker && command_line, paths) {
+        let title = "quickstart: what `sidegate render -o docker-compose` makes, in Docker";
+        trials.push(Trial::test(title, move || Ok(rendered_project(&paths)?)));
+    }
     let conclusion = libtest_mimic::run(&arguments, trials);
     // `exit` runs no destructors; what was started by others ends by itself when we do.
     conclusion.exit();
 }
 
 fn in_envoy(name: &str, paths: &Paths) -> Result<(), Failed> {
-    let started = STAGE.get_or_init(|| {
-        let begin = |(number, name): (u8, String)| {
-            let begun = Example::copy(&name, Some(&paths.wasm)).and_then(|example| example.begin(number));
-            begun.map_err(|error| format!("{name}: {error}"))
-        };
-        let scenes = (1..).zip(Example::all()).map(begin).collect::<Result<Vec<Scene>, String>>()?;
-        let stage = Stage::start(paths, &scenes, &Theirs)?;
-        Ok(Started { _stage: stage, scenes: Mutex::new(scenes) })
-    });
-    let Started { scenes, .. } = started.as_ref().map_err(Failed::from)?;
-    let scene = {
-        let mut scenes = scenes.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = scenes.iter().position(|scene| scene.name() == name).ok_or("it has no scene")?;
-        scenes.swap_remove(index)
-    };
-    Ok(scene.run()?)
+    let company = COMPANY.get_or_init(|| Company::start(paths, &Example::all(), 1, &Theirs));
+    Ok(company.as_ref().map_err(Failed::from)?.play(name)?)
 }
 
 /// The images of an example.
@@ -93,4 +78,10 @@ fn has_image(image: &str) -> bool {
 fn in_docker(name: &str, paths: &Paths) -> Result<(), Failed> {
     let _one = DOCKER.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(Example::copy(name, Some(&paths.wasm))?.run_with_docker()?)
+}
+
+/// The project that the command makes of a policy, with the commands that one would give.
+fn rendered_project(paths: &Paths) -> Result<(), String> {
+    let _one = DOCKER.lock().unwrap_or_else(PoisonError::into_inner);
+    Example::copy("quickstart", Some(&paths.wasm))?.run_rendered_with_docker()
 }

@@ -9,10 +9,12 @@ use std::collections::VecDeque;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
 
 use crate::compose::{Project, Service};
+use crate::envoy::Paths;
 use crate::markdown::{self, blocks, commands};
 use shell::Shell;
 pub use stage::{Stage, StandIns, Theirs, keycloak, plugin_configurations};
@@ -110,6 +112,29 @@ impl Example {
         ran.and(shell.expect(&down))
     }
 
+    /// The same policy in the project that `sidegate render` makes of it: who has no key is kept out, and who has one is not.
+    ///
+    /// # Errors
+    /// It is not so.
+    pub fn run_rendered_with_docker(&self) -> Result<(), String> {
+        let mut shell = Shell::start(&self.folder(), &[])?;
+        let command = |text: &str, output: &str| markdown::Command { text: text.to_owned(), output: output.to_owned() };
+        let asks = "curl -w '%{http_code}\\n' -o /dev/null";
+        let steps = [
+            command("mkdir ../rendered && cp ../../target/sidegate.wasm ../rendered/", ""),
+            command("sidegate render -f policy.yaml -o docker-compose >../rendered/docker-compose.yaml", ""),
+            command("cd ../rendered", ""),
+            command(UP, ""),
+            command(&format!("{asks} localhost:8000/hello"), "401\n"),
+            command(
+                &format!("{asks} -H 'Authorization: APIKEY quiet-otter-7f3a91c0d24e' localhost:8000/hello"),
+                "200\n",
+            ),
+        ];
+        let ran = steps.iter().try_for_each(|step| shell.expect(step));
+        ran.and(shell.expect(&command(DOWN, "")))
+    }
+
     /// Gives its services their addresses, and runs the commands that come before they are started.
     ///
     /// # Errors
@@ -136,18 +161,45 @@ impl Example {
     }
 }
 
-impl Scene {
-    /// The name of the example.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.example.name
-    }
+/// Scenes with their servers, of which each is played once.
+pub struct Company {
+    scenes: Mutex<Vec<Scene>>,
+    /// The servers.
+    pub stage: Stage,
+}
 
-    /// Runs the rest of the commands.
+impl Company {
+    /// Starts the servers of examples, whose numbers begin with this one.
     ///
     /// # Errors
-    /// One prints something else.
-    pub fn run(mut self) -> Result<(), String> {
+    /// One cannot be started.
+    pub fn start(paths: &Paths, names: &[String], first: u8, stand_ins: &dyn StandIns) -> Result<Self, String> {
+        let begin = |(number, name): (u8, &String)| {
+            let begun = Example::copy(name, Some(&paths.wasm)).and_then(|example| example.begin(number));
+            begun.map_err(|error| format!("{name}: {error}"))
+        };
+        let scenes = (first..).zip(names).map(begin).collect::<Result<Vec<Scene>, String>>()?;
+        let stage = Stage::start(paths, &scenes, stand_ins)?;
+        Ok(Self { scenes: Mutex::new(scenes), stage })
+    }
+
+    /// Plays the scene of an example.
+    ///
+    /// # Errors
+    /// It is none of these, or one of its commands prints something else.
+    pub fn play(&self, name: &str) -> Result<(), String> {
+        let scene = {
+            let mut scenes = self.scenes.lock().unwrap_or_else(PoisonError::into_inner);
+            let index = scenes.iter().position(|scene| scene.example.name == name).ok_or("it has no scene")?;
+            scenes.swap_remove(index)
+        };
+        scene.run()
+    }
+}
+
+impl Scene {
+    /// Runs the rest of the commands.
+    fn run(mut self) -> Result<(), String> {
         let mut asked = 0;
         let rest = self.commands.iter().filter(|command| can_run(&command.text) && command.text != DOWN);
         for command in rest {
