@@ -132,8 +132,14 @@ pub struct Render {
     /// among the documents, or else of a ServiceAccount
     #[arg(long, value_name = "WORKLOAD")]
     pub workload: Option<String>,
-    /// A label of its pod. May be repeated
-    #[arg(long = "label", value_name = "NAME=VALUE", requires = "workload")]
+    /// A label of its pod. May be repeated, or have several with commas between
+    #[arg(
+        long = "label",
+        visible_alias = "labels",
+        value_name = "NAME=VALUE",
+        value_delimiter = ',',
+        requires = "workload"
+    )]
     pub labels: Vec<String>,
     /// The same for each workload that the documents have: Pods, Deployments and the like
     #[arg(long, conflicts_with_all = ["workload", "target", "selector"])]
@@ -226,8 +232,14 @@ pub struct Explain {
     /// the documents, or else of a ServiceAccount
     #[arg(long, value_name = "WORKLOAD")]
     pub workload: Option<String>,
-    /// A label of its pod. May be repeated
-    #[arg(long = "label", value_name = "NAME=VALUE", requires = "workload")]
+    /// A label of its pod. May be repeated, or have several with commas between
+    #[arg(
+        long = "label",
+        visible_alias = "labels",
+        value_name = "NAME=VALUE",
+        value_delimiter = ',',
+        requires = "workload"
+    )]
     pub labels: Vec<String>,
     /// The port that is called
     #[arg(long, requires = "workload")]

@@ -218,6 +218,9 @@ fn workloads_get_their_own() {
         config["workload"],
         serde_json::json!({ "namespace": "prod", "labels": { "app": "api" }, "serviceAccount": "api" })
     );
+    let spelled = of(&["-o", "plugin-config", "--workload", "prod/api", "--labels", "app=api,canary=true"]);
+    let spelled: Value = serde_json::from_str(&spelled.out).unwrap();
+    assert_eq!(spelled["workload"]["labels"], serde_json::json!({ "app": "api", "canary": "true" }));
     // It decides the same as all of them together.
     let asked = |files: &str, input: &str, more: &[&str]| {
         let call = ["--workload", "prod/api", "--label", "app=api", "--port", "8080", "--from"];
