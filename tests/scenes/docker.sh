@@ -86,7 +86,8 @@ make_keycloak_image() {
   local root
   root=$(mktemp -d)
   debian_root "$root" openjdk-21-jre-headless || return
-  as_root cp -r "$KEYCLOAK" "$root/opt/keycloak"
+  as_root mkdir "$root/opt/keycloak"
+  as_root cp -r "$KEYCLOAK/." "$root/opt/keycloak"
   import_root "$root" "$1" --change 'ENTRYPOINT ["/opt/keycloak/bin/kc.sh"]'
 }
 

@@ -2,7 +2,7 @@
 
 use cel::common::ast::{CallExpr, Expr, LiteralValue, SelectExpr, operators};
 use serde_json::Value;
-use sidegate_config::{Documents, Operator};
+use sidegate_config::{Action, Documents, Operator};
 
 use super::{Criterion, Role, Warnings, criteria, missing_header};
 use crate::validate::auth_configs;
@@ -16,19 +16,26 @@ pub fn check(documents: &Documents, warnings: &mut Warnings) {
             let message = format!("{what}: `request.path` has the query; write `request.url_path`, which has none");
             warnings.add(document, path, message);
         };
+        let denying: Vec<String> = (document.spec.authorization.iter())
+            .filter(|(_, rule)| rule.action == Action::Deny)
+            .map(|(name, _)| format!("spec.authorization.{name}.patternMatching."))
+            .collect();
         for Criterion { role, path, spec } in criteria(document) {
+            let denies = denying.iter().any(|rule| path.starts_with(rule));
             let wanted = match role {
+                Role::Pattern if denies => [Operator::Eq, Operator::Matches].as_slice(),
                 // Passed over, the rule or the AuthConfig does not deny.
-                Role::AuthConfig | Role::Authorization | Role::Denial => [Operator::Eq, Operator::Matches].as_slice(),
+                Role::AuthConfig | Role::Authorization | Role::Denial => &[Operator::Eq, Operator::Matches],
                 // Met, it grants.
                 Role::Pattern => &[Operator::Neq],
                 Role::Rule => continue,
             };
             let of_target = spec.selector.as_deref().is_some_and(|selector| TARGETS.contains(&selector));
-            if let (true, Some(operator), Some(Value::String(value))) = (of_target, spec.operator, &spec.value) {
-                if let (true, Some(what)) = (wanted.contains(&operator), forgets(operator, value)) {
-                    warn(format!("{path}.value"), &what);
-                }
+            if let (true, Some(operator), Some(Value::String(value))) = (of_target, spec.operator, &spec.value)
+                && wanted.contains(&operator)
+                && let Some(what) = forgets(operator, value)
+            {
+                warn(format!("{path}.value"), &what);
             }
             for (operator, value) in spec.predicate.as_deref().map(comparisons).unwrap_or_default() {
                 if let (true, Some(what)) = (wanted.contains(&operator), forgets(operator, &value)) {
@@ -40,10 +47,10 @@ pub fn check(documents: &Documents, warnings: &mut Warnings) {
         for (name, patterns) in &document.spec.patterns {
             for (index, pattern) in patterns.iter().enumerate() {
                 let of_target = TARGETS.contains(&pattern.selector.as_str()) && pattern.operator != Operator::Neq;
-                if let (true, Value::String(value)) = (of_target, &pattern.value) {
-                    if let Some(what) = forgets(pattern.operator, value) {
-                        warn(format!("spec.patterns.{name}[{index}].value"), &what);
-                    }
+                if let (true, Value::String(value)) = (of_target, &pattern.value)
+                    && let Some(what) = forgets(pattern.operator, value)
+                {
+                    warn(format!("spec.patterns.{name}[{index}].value"), &what);
                 }
             }
         }

@@ -52,7 +52,10 @@ fn sarif_is_what_its_schema_says() {
     let Some(path) = std::env::var_os("SARIF_SCHEMA") else {
         return eprintln!("SARIF_SCHEMA is not set: the reports are not validated");
     };
-    let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let mut schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    // Its regular expression, of a field that is none of ours, has a bracket that nothing opens.
+    schema["definitions"]["run"]["properties"]["language"].as_object_mut().unwrap().remove("pattern");
+    schema["definitions"]["toolComponent"]["properties"]["language"].as_object_mut().unwrap().remove("pattern");
     let validator = jsonschema::validator_for(&schema).unwrap();
     for file in ["good", "broken", "dangerous", "not-http", "mesh", "composed", "folder"] {
         let file = if file == "folder" { "documents/folder".to_owned() } else { format!("documents/{file}.yaml") };
@@ -79,8 +82,10 @@ fn there_is_colour_on_a_terminal_only() {
         let mut script = std::process::Command::new("script");
         script.args(["--quiet", "--return", "--command", &command, "/dev/null"]).current_dir(crate::here());
         script.env("TERM", "xterm-256color").stdin(std::process::Stdio::null());
-        ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"].iter().for_each(|name| drop(script.env_remove(name)));
-        no_color.into_iter().for_each(|value| drop(script.env("NO_COLOR", value)));
+        for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"] {
+            script.env_remove(name);
+        }
+        script.envs(no_color.map(|value| ("NO_COLOR", value)));
         let output = script.output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         String::from_utf8_lossy(&output.stdout).replace("\r\n", "\n")
