@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
 use serde::Deserialize;
-use serde_json::{Value, json};
-use sidegate_tests::case::{Case, Raw, Request, Runner, Surroundings};
+use serde_json::{Map, Value, json};
+use sidegate_tests::case::{Case, Raw, Request, Runner, Service, ServiceReply, Surroundings};
 use sidegate_tests::client::{self, Response};
 use sidegate_tests::corpus::{self, Entry};
 use sidegate_tests::envoy::admin::ListenerState;
@@ -101,10 +101,72 @@ fn is_fit(entry: &Entry) -> bool {
         return false;
     }
     let Ok(prepared) = entry.prepare() else { return false };
-    let configuration: Value = serde_json::from_str(&prepared.configuration).unwrap_or_default();
-    let options = configuration["options"].as_object().is_some_and(|options| !options.is_empty());
     let grpc = prepared.configuration.contains("\"spicedb\"");
-    !options && !grpc && !prepared.case.requests.is_empty() && !documents(&prepared).is_empty()
+    options(&prepared).iter().all(|(name, value)| is_upstreams(name, value))
+        && !grpc
+        && !prepared.case.requests.is_empty()
+        && !documents(&prepared).is_empty()
+}
+
+fn options(prepared: &Prepared) -> Map<String, Value> {
+    let configuration: Value = serde_json::from_str(&prepared.configuration).unwrap_or_default();
+    configuration["options"].as_object().cloned().unwrap_or_default()
+}
+
+/// Whether an option asks for what Authorino does anyway, or says what it is told in another way: see [`circumstances`].
+fn is_upstreams(name: &str, value: &Value) -> bool {
+    match name {
+        "callbacks" => value == "Blocking",
+        "hostPort" | "plainHeaderFormat" => value == "Authorino",
+        "trustedForwarders" => *value == json!(["*"]),
+        "whenErrors" => value.as_object().is_some_and(|errors| errors.values().all(|error| error == "Skip")),
+        "allowOnHeadersStopIteration" | "kubernetes" | "timeout" => true,
+        _ => false,
+    }
+}
+
+/// What Authorino is told beside the documents, as a query.
+fn circumstances(prepared: &Prepared) -> String {
+    let options = options(prepared);
+    let timeout = options.get("timeout").map(|timeout| format!("timeout={timeout}ms"));
+    let kubernetes = options.get("kubernetes").and_then(|api| Some(format!("kubernetes={}", api["url"].as_str()?)));
+    timeout.into_iter().chain(kubernetes).collect::<Vec<_>>().join("&")
+}
+
+/// The service that stands in for the API server, with what client libraries ask of one before they ask for a review.
+fn api_server(prepared: &Prepared) -> Option<(String, Service)> {
+    let options = options(prepared);
+    let (_, place) = options.get("kubernetes")?["url"].as_str()?.split_once("://")?;
+    let (authority, prefix) = place
+        .split_once('/')
+        .map_or((place, String::new()), |(authority, path)| (authority, format!("/{}", path.trim_end_matches('/'))));
+    let mut service = prepared.services.get(authority)?.clone();
+    let mut add = |path: &str, json: Value| {
+        let reply = ServiceReply { json: Some(json), ..ServiceReply::default() };
+        service.replies.insert(format!("{prefix}{path}"), vec![reply]);
+    };
+    let reviews = [
+        ("authentication.k8s.io", "tokenreviews", "TokenReview"),
+        ("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview"),
+    ];
+    let group = |name: &str| {
+        let version = json!({ "groupVersion": format!("{name}/v1"), "version": "v1" });
+        json!({ "kind": "APIGroup", "apiVersion": "v1", "name": name, "versions": [version], "preferredVersion": version })
+    };
+    let groups: Vec<Value> = reviews.iter().map(|(name, _, _)| group(name)).collect();
+    add("/api", json!({ "kind": "APIVersions", "versions": ["v1"] }));
+    add("/apis", json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups }));
+    for (name, resource, kind) in reviews {
+        let review =
+            json!({ "name": resource, "singularName": "", "namespaced": false, "kind": kind, "verbs": ["create"] });
+        let version = format!("{name}/v1");
+        add(&format!("/apis/{name}"), group(name));
+        add(
+            &format!("/apis/{version}"),
+            json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": [review] }),
+        );
+    }
+    Some((authority.to_owned(), service))
 }
 
 /// The documents of a plugin configuration.
@@ -168,9 +230,11 @@ impl World {
         let prepared = entry.prepare()?;
         let case = &prepared.case;
         self.services.add(&prepared.services);
+        self.services.add(&api_server(&prepared).into_iter().collect());
         self.services.request(prepared.services.keys(), 1);
         let text: Vec<String> = documents(&prepared).iter().map(Value::to_string).collect();
-        let put = client::Request::new("PUT", "/documents", "localhost").body(Some(&text.join("\n---\n")));
+        let path = format!("/documents?{}", circumstances(&prepared));
+        let put = client::Request::new("PUT", &path, "localhost").body(Some(&text.join("\n---\n")));
         let answer = self.documents.send(&put)?;
         let answer = String::from_utf8_lossy(&answer.body).trim().to_owned();
         if answer != "{}" {

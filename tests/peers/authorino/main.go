@@ -3,7 +3,8 @@
 //
 //	authorino -crd manifests.yaml -grpc 127.0.0.1:50051 -http 127.0.0.1:5001 -services 127.0.0.1:8080 FILE…
 //
-// `PUT /documents` takes other documents (YAML) in place of all that are known, and answers with what was refused, by name.
+// `PUT /documents` takes other documents (YAML) in place of all that are known, and answers with what was refused, by name. In its
+// query, `timeout` (`400ms`) stands in for that of the flag, and `kubernetes` is the URL of an API server among the services.
 package main
 
 import (
@@ -14,6 +15,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"sync/atomic"
 	"time"
@@ -47,7 +49,7 @@ func main() {
 		kubernetes, err = clientcmd.BuildConfigFromFlags("", *kubeconfig)
 		fatal(err)
 	}
-	authorino := &authorino{definition: definition, kubernetes: kubernetes, timeout: *timeout}
+	authorino := &authorino{definition: definition, kubernetes: kubernetes, timeout: *timeout, now: new(atomic.Pointer[generation])}
 	refused, err := authorino.take(nil)
 	fatal(err)
 	for _, file := range flag.Args() {
@@ -76,7 +78,7 @@ type authorino struct {
 	kubernetes *rest.Config
 	timeout    time.Duration
 	files      []byte
-	now        atomic.Pointer[generation]
+	now        *atomic.Pointer[generation]
 }
 
 // generation is all that came out of one set of documents.
@@ -100,7 +102,7 @@ func (a *authorino) ServeHTTP(writer http.ResponseWriter, request *http.Request)
 		text, err := io.ReadAll(request.Body)
 		var refused map[string]string
 		if err == nil {
-			refused, err = a.take(text)
+			refused, err = a.with(request.URL.Query()).take(text)
 		}
 		if err != nil {
 			http.Error(writer, err.Error(), http.StatusBadRequest)
@@ -111,6 +113,21 @@ func (a *authorino) ServeHTTP(writer http.ResponseWriter, request *http.Request)
 	default:
 		writer.WriteHeader(http.StatusMethodNotAllowed)
 	}
+}
+
+// with is the same under other circumstances.
+func (a *authorino) with(query url.Values) *authorino {
+	other := *a
+	if timeout, err := time.ParseDuration(query.Get("timeout")); err == nil {
+		other.timeout = timeout
+	}
+	if host := query.Get("kubernetes"); host != "" {
+		dial := http.DefaultTransport.(*http.Transport).DialContext
+		// What scripted servers understand; by itself it would be protobuf.
+		content := rest.ContentConfig{ContentType: "application/json"}
+		other.kubernetes = &rest.Config{Host: host, Dial: dial, ContentConfig: content}
+	}
+	return &other
 }
 
 // take replaces all documents; what is refused is told by name, the rest counts.
