@@ -24,9 +24,10 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("a callback that fails for each request is told once in a while, and counted each time", unheard),
 ];
 
-/// With an Envoy of its own, in which nothing else is under way.
-pub const OWN: &[(&str, fn(&Paths))] =
-    &[("a client that leaves while metadata is fetched leaves nothing behind", gone)];
+/// A scenario with an Envoy of its own, in which nothing else is under way.
+type Alone = fn(&Paths);
+
+pub const OWN: &[(&str, Alone)] = &[("a client that leaves while metadata is fetched leaves nothing behind", gone)];
 
 /// How long may pass until something is there.
 const PATIENCE: Duration = Duration::from_secs(10);
