@@ -88,7 +88,8 @@ make_keycloak_image() {
   debian_root "$root" openjdk-21-jre-headless || return
   as_root mkdir "$root/opt/keycloak"
   as_root cp -r "$KEYCLOAK/." "$root/opt/keycloak"
-  import_root "$root" "$1" --change 'ENTRYPOINT ["/opt/keycloak/bin/kc.sh"]'
+  # As the public image says it: else a server for development is there for its own host alone.
+  import_root "$root" "$1" --change 'ENTRYPOINT ["/opt/keycloak/bin/kc.sh"]' --change 'ENV KC_RUN_IN_CONTAINER=true'
 }
 
 # Debian's MariaDB is of the same version; the scripts stand for those of the public image.
