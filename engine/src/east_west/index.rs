@@ -117,22 +117,31 @@ pub struct Seen {
 
 #[derive(Debug, Clone)]
 enum Span {
-    Read(Range<usize>),
+    Read(Sight, Range<usize>),
     Unreadable,
 }
 
 impl Default for Span {
     fn default() -> Self {
-        Self::Read(0..0)
+        Self::Read(Sight::Whole, 0..0)
     }
+}
+
+/// How much of a dimension could be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// All.
+    Whole,
+    /// As it came alone: it has no form that everybody agrees on.
+    AsItCame,
 }
 
 impl Seen {
     /// The values of a dimension, in order; none if it cannot be read.
     #[must_use]
-    pub fn of(&self, dimension: Dimension) -> Option<&[(Atom, Views)]> {
+    pub fn of(&self, dimension: Dimension) -> Option<(Sight, &[(Atom, Views)])> {
         match self.spans.get(dimension as usize)? {
-            Span::Read(range) => Some(self.atoms.get(range.clone()).unwrap_or_default()),
+            Span::Read(sight, range) => Some((*sight, self.atoms.get(range.clone()).unwrap_or_default())),
             Span::Unreadable => None,
         }
     }
@@ -226,10 +235,10 @@ impl Index {
             let start = seen.atoms.len();
             let read = self.read(dimension, facts, &mut |atom, views| seen.atoms.push((atom, views)));
             let span = match (read, seen.atoms.get_mut(start..)) {
-                (Some(()), Some(atoms)) => {
+                (Some(sight), Some(atoms)) => {
                     atoms.sort_unstable();
                     let end = merge(&mut seen.atoms, start);
-                    Span::Read(start..end)
+                    Span::Read(sight, start..end)
                 }
                 _ => {
                     seen.atoms.truncate(start);
@@ -244,7 +253,7 @@ impl Index {
     }
 
     /// None: the dimension cannot be read.
-    fn read(&self, dimension: Dimension, facts: &Facts<'_>, found: &mut impl FnMut(Atom, Views)) -> Option<()> {
+    fn read(&self, dimension: Dimension, facts: &Facts<'_>, found: &mut impl FnMut(Atom, Views)) -> Option<Sight> {
         let Facts { identity, port, peer, client, destination, server_name, metadata, http } = facts;
         let mut whole = |atom| found(atom, ALL);
         match dimension {
@@ -270,30 +279,34 @@ impl Index {
                 if !self.authorities.is_empty() {
                     self.authorities.find(&authority.to_ascii_lowercase(), &mut whole);
                 }
-                if !self.hosts.is_empty() {
-                    self.hosts.find(&host::bare(authority)?, whole);
+                match host::bare(authority) {
+                    Some(bare) => self.hosts.find(&bare, whole),
+                    None => return Some(Sight::AsItCame),
                 }
             }
-            Dimension::Path => self.read_path((*http)?.headers, found)?,
+            Dimension::Path => {
+                let headers = (*http)?.headers;
+                let path = only(headers, ":path");
+                if let Some(came) = path.map(cut) {
+                    self.verbatim.find_as_envoy(came, &mut whole);
+                }
+                // What is asked of a proxy names no path here.
+                let path = path.filter(|_| only(headers, ":method") != Some("CONNECT"));
+                if path.and_then(|path| self.read_path(path, found)).is_none() {
+                    return Some(Sight::AsItCame);
+                }
+            }
             Dimension::Header => self.read_headers((*http)?.headers, found),
         }
-        Some(())
+        Some(Sight::Whole)
     }
 
-    fn read_path(&self, headers: &Headers, found: &mut impl FnMut(Atom, Views)) -> Option<()> {
-        let path = only(headers, ":path");
-        let mut came = cut(path.unwrap_or_default());
-        if let Some(came) = path.map(cut) {
-            self.verbatim.find_as_envoy(came, &mut |atom| found(atom, ALL));
-        }
+    fn read_path(&self, path: &str, found: &mut impl FnMut(Atom, Views)) -> Option<()> {
         if self.paths.is_empty() && self.written.is_empty() {
             return Some(());
         }
-        // What is asked of a proxy names no path here.
-        if only(headers, ":method") == Some("CONNECT") {
-            return None;
-        }
-        let path::Views { raw, stripped } = self.reading.views(path?.as_bytes())?;
+        let path::Views { raw, stripped } = self.reading.views(path.as_bytes())?;
+        let mut came = cut(path);
         let lower;
         if self.reading.case_insensitive {
             lower = came.to_ascii_lowercase();

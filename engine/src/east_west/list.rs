@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::atom::Atom;
-use super::index::{ALL, Facts, Index, Seen};
+use super::index::{ALL, Facts, Index, Seen, Sight};
 use super::object::{Alternative, Dimension, Effect, Group, Rule, Term, Value};
 
 /// How far a rule fits a request.
@@ -92,6 +92,8 @@ struct CompiledTerm {
     dimension: Dimension,
     negated: bool,
     invalid: bool,
+    /// It has no value but those that are compared with what came.
+    as_it_came: bool,
     /// In order.
     atoms: Box<[Atom]>,
 }
@@ -99,25 +101,26 @@ struct CompiledTerm {
 impl CompiledTerm {
     fn compile(Term { dimension, values, negated }: &Term, index: &mut Index) -> Self {
         let invalid = values.contains(&Value::Invalid);
+        let as_it_came = values.iter().all(|value| matches!(value, Value::Authority(_) | Value::Verbatim(_)));
         let mut atoms: Vec<Atom> = values.iter().filter_map(|value| index.atom(*dimension, value)).collect();
         atoms.sort_unstable();
         atoms.dedup();
-        Self { dimension: *dimension, negated: *negated, invalid, atoms: atoms.into() }
+        Self { dimension: *dimension, negated: *negated, invalid, as_it_came, atoms: atoms.into() }
     }
 
     fn fit(&self, seen: &Seen) -> Fit {
-        let Self { dimension, negated, invalid, atoms } = self;
+        let Self { dimension, negated, invalid, as_it_came, atoms } = self;
         let fit = match seen.of(*dimension) {
             _ if atoms.is_empty() && !invalid => Fit::No,
             None => Fit::Unreadable,
-            Some(seen) => {
+            Some((sight, seen)) => {
                 let has = |atom: &Atom| {
                     if atoms.len() < 8 { atoms.contains(atom) } else { atoms.binary_search(atom).is_ok() }
                 };
                 let views = seen.iter().filter(|(atom, _)| has(atom)).fold(0, |all, (_, views)| all | views);
                 match views {
                     ALL => Fit::Yes,
-                    0 if *invalid => Fit::Unreadable,
+                    0 if *invalid || (sight == Sight::AsItCame && !as_it_came) => Fit::Unreadable,
                     0 => Fit::No,
                     _ => Fit::Partly,
                 }
@@ -268,7 +271,7 @@ impl List {
         }
         if least <= Fit::Unreadable {
             for dimension in Dimension::ALL {
-                if seen.of(dimension).is_none() {
+                if !matches!(seen.of(dimension), Some((Sight::Whole, _))) {
                     candidates.extend(self.by_dimension.get(dimension as usize).map(Vec::as_slice));
                 }
             }

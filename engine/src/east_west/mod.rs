@@ -165,39 +165,6 @@ impl Mesh {
         }
     }
 
-    /// The same with one policy more, in the place of one of its name.
-    ///
-    /// # Errors
-    /// It is no policy, or is not valid.
-    pub fn with(&self, document: &Document) -> Result<Self, Vec<Problem>> {
-        let options = EastWestOptions { lenient: false, ..self.settings.options.clone() };
-        let mut reader = document::Reader::new(options, Vec::new());
-        match document {
-            Document::AuthorizationPolicy(document) => reader.authorization_policy(document),
-            Document::ClusterAuthorizationPolicy(document) => reader.cluster_authorization_policy(document),
-            Document::IstioAuthorizationPolicy(document) => reader.istio_authorization_policy(document),
-            Document::AuthConfig(_) | Document::Secret(_) | Document::ReferenceGrant(_) | Document::Namespace(_) => {}
-        }
-        let document::Reader { objects, problems, .. } = reader;
-        match objects.into_iter().next() {
-            Some(added) if problems.is_empty() => {
-                let mut mesh = self.without(&added.label()).unwrap_or_else(|| self.clone());
-                mesh.objects.push(Rc::new(added));
-                Ok(mesh)
-            }
-            _ if problems.is_empty() => Err(vec![problem("", "is no policy over identity")]),
-            _ => Err(problems),
-        }
-    }
-
-    /// The same without the policy of this label (`AuthorizationPolicy prod/api`); none if there is no such one.
-    #[must_use]
-    pub fn without(&self, label: &str) -> Option<Self> {
-        let mut mesh = self.clone();
-        mesh.objects.retain(|object| object.label() != label);
-        (mesh.objects.len() < self.objects.len()).then_some(mesh)
-    }
-
     /// Compiles the policies that are about a workload.
     ///
     /// # Errors

@@ -1,13 +1,13 @@
 //! What people are told is what is done.
 
 use serde_json::json;
-use sidegate_config::Document;
 use sidegate_engine::Policy;
-use sidegate_engine::east_west::explain::{Change, Question, access_change, explain, what_if};
+use sidegate_engine::east_west::explain::{Question, access_change, explain};
 use sidegate_engine::east_west::object::{Value, Who};
 use sidegate_engine::east_west::{Block, Chain, Facts, Identity, Pattern, SpiffeId};
 
 use crate::made::Dice;
+use crate::plain::World;
 
 const CONFIGURATION: &str = r##"{
   "apiVersion": "sidegate.dev/v1alpha1", "kind": "PluginConfig",
@@ -84,46 +84,6 @@ decision DENY by implicit(Network) (Namespace)
 }
 
 #[test]
-fn one_policy_more_or_less() {
-    let policy = Policy::compile(CONFIGURATION.as_bytes()).unwrap();
-    let identity = known("spiffe://cluster.local/ns/foo/sa/web");
-    let question = Question {
-        workload: policy.workload().unwrap().workload().clone(),
-        chain: Chain::Tcp,
-        port: Some(8080),
-        call: Some(facts(&identity)),
-    };
-    let mesh = policy.mesh().unwrap();
-    let removed = what_if(mesh, &Change::Remove("AuthorizationPolicy prod/callers".to_owned()), &question).unwrap();
-    assert_eq!(
-        removed.to_string(),
-        "\
-- policy prod/callers: Namespace, ALLOW Network, Enforce: namespace prod, pods with app=api
-- port 8080: closed (at level Network by prod/callers)
-- port 8080: Allow foo/sleep: prod/callers#0[sleep]
-+ port 8080: open (the default)
-decision DENY by implicit(Network) -> ALLOW by default
-"
-    );
-    let nothing = what_if(mesh, &Change::Remove("AuthorizationPolicy other/elsewhere".to_owned()), &question).unwrap();
-    assert!(nothing.to_string().ends_with("nothing changes for this workload\n"), "{nothing}");
-    assert!(what_if(mesh, &Change::Remove("AuthorizationPolicy prod/none".to_owned()), &question).is_err());
-
-    let documents =
-        sidegate_config::decode(CONFIGURATION.replace("monitoring", "foo").replace("9090", "8080").as_bytes()).unwrap();
-    let wider = documents.resources.into_iter().next().unwrap();
-    assert!(matches!(&wider, Document::AuthorizationPolicy(policy) if policy.metadata.name == "callers"));
-    let added = what_if(mesh, &Change::Add(wider), &question).unwrap();
-    assert_eq!(
-        added.to_string(),
-        "\
-+ port 8080: Allow namespace foo: prod/callers#1
-decision DENY by implicit(Network) -> ALLOW by prod/callers#1
-"
-    );
-}
-
-#[test]
 fn the_trace_ends_where_the_decision_comes_from() {
     for seed in 0..300 {
         let mut dice = Dice::new(seed);
@@ -162,18 +122,22 @@ fn the_trace_ends_where_the_decision_comes_from() {
 #[test]
 fn whose_access_changes_is_found() {
     let mut changed = 0;
-    for seed in 0..15 {
+    for seed in 0..20 {
         let mut dice = Dice::new(seed);
         let world = dice.world_of(2, 1);
         let policy = crate::compiled(&world);
         let (mesh, workload) = (policy.mesh().unwrap(), policy.workload().unwrap().workload().clone());
-        let labels: Vec<String> = mesh.objects().map(sidegate_engine::east_west::Object::label).collect();
-        let Some(without) = labels.first().and_then(|label| mesh.without(label)) else { continue };
+        let fewer = crate::compiled(&World { policies: world.policies[1..].to_vec(), ..world });
+        let without = fewer.mesh().unwrap();
         let (old, new) = (
             mesh.select(workload.clone(), Chain::Http).unwrap(),
             without.select(workload.clone(), Chain::Http).unwrap(),
         );
-        let change = access_change([mesh, &without], [workload.clone(), workload], Chain::Http, None).unwrap();
+        let change = access_change([mesh, without], [workload.clone(), workload], Chain::Http, None).unwrap();
+        // Where there is too much to try it all, that is said.
+        if change.is_partly() {
+            continue;
+        }
         for _ in 0..150 {
             let call = dice.call();
             // What cannot be read, nobody asks of on purpose.

@@ -1,30 +1,33 @@
 //! Policies and calls made up from few words, so that they often meet.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
-use serde_json::{Value, json};
 use sidegate_config::{
-    ApplicationAttributes, AuthorizationPolicy, AuthorizationPolicySpec, CidrAddress, CidrSource, ClusterAction,
-    ClusterAuthorizationPolicy, ClusterAuthorizationPolicySpec, ClusterPolicyRule, DefaultDecision, Document,
-    EastWestOptions, EnforcementLevel, EscapedSlash, HeaderMatch, InvalidIdentity, JwtSource, LabelSelector, Namespace,
-    NetworkAttributes, ObjectMeta, PathMatch, PathMatchType, PeerAddress, PolicyAction, PolicyMode, PolicyRule,
-    PolicySource, PolicySubject, PolicyTarget, PolicyTier, ServiceAccountSource, SourceType,
+    AuthorizationPolicy, AuthorizationPolicySpec, ClusterAction, ClusterAuthorizationPolicy,
+    ClusterAuthorizationPolicySpec, ClusterPolicyRule, DefaultDecision, Document, EastWestOptions, EnforcementLevel,
+    EscapedSlash, InvalidIdentity, IstioCustom, IstioMode, IstioOptions, LabelOperator, LabelSelector,
+    LabelSelectorRequirement, Namespace, ObjectMeta, PeerAddress, PolicyAction, PolicyMode, PolicyRule, PolicySubject,
+    PolicyTarget, PolicyTier,
 };
-use sidegate_engine::Headers;
-use sidegate_engine::east_west::{Facts, Http, Identity, SpiffeId, Workload};
+use sidegate_engine::east_west::{Chain, Workload};
 
 use crate::plain::World;
+pub use calls::Call;
+
+mod calls;
+mod istio;
+mod rules;
 
 const NAMESPACES: [&str; 5] = ["foo", "bar", "foobar", "prod", "team-a"];
 const ACCOUNTS: [&str; 3] = ["sleep", "web", "sleep2"];
 const DOMAINS: [&str; 4] = ["cluster.local", "new.example", "partner.example", "a.partner.example"];
 const PORTS: [u16; 4] = [80, 8080, 9090, 15000];
-const ISSUERS: [&str; 2] = ["https://idp/x", "https://evil/x"];
+const ISSUERS: [&str; 3] = ["https://idp/x", "https://evil/x", "idp"];
+const AUDIENCES: [&str; 2] = ["api", "shop"];
 const ADDRESSES: [&str; 6] = ["10.1.2.3", "10.1.9.5", "10.2.0.9", "192.168.1.1", "fd00::1", "2001:db8::1"];
 const BLOCKS: [&str; 7] =
     ["10.1.0.0/16", "10.1.9.0/24", "10.0.0.0/8", "192.168.1.1/32", "fd00::/8", "0.0.0.0/0", "::/0"];
-const PATHS: [&str; 18] = [
+const PATHS: [&str; 20] = [
     "/",
     "/api",
     "/api/v1/items",
@@ -43,6 +46,8 @@ const PATHS: [&str; 18] = [
     "/files",
     "/API",
     "/api/",
+    "/orders/\"/lines",
+    "/api/v1/items?x=/admin",
 ];
 
 /// Numbers that look random and are the same each time (SplitMix64).
@@ -107,6 +112,8 @@ impl Dice {
             },
             policies: (0..policies).map(|number| self.policy(number)).collect(),
             cluster: (0..cluster).map(|number| self.cluster_policy(number)).collect(),
+            istio: Vec::new(),
+            chain: Chain::Http,
             workload: Workload {
                 namespace: "prod".to_owned(),
                 labels,
@@ -117,6 +124,24 @@ impl Dice {
         }
     }
 
+    /// The same with policies of Istio's, for requests or for connections.
+    pub fn world_with_istio(&mut self) -> World {
+        let (policies, cluster) = (self.below(4), self.below(3));
+        let world = self.world_of(policies, cluster);
+        let mut options = world.options;
+        options.istio = IstioOptions {
+            root_namespace: None,
+            mode: self.pick(&[IstioMode::Strict, IstioMode::Compat]),
+            custom: self.pick(&[IstioCustom::Deny, IstioCustom::Delegated]),
+        };
+        options.jwt_payload_keys = self.one_in(10).then(|| vec!["payload".to_owned(), "other".to_owned()]);
+        let mut workload = world.workload;
+        workload.labels.insert("gateway.networking.k8s.io/gateway-name".to_owned(), "gate".to_owned());
+        workload.trust_domain = self.text(&["cluster.local", "td.example"]);
+        let istio = (0..self.below(9)).map(|number| self.istio_policy(number)).collect();
+        World { options, istio, workload, chain: self.pick(&[Chain::Http, Chain::Http, Chain::Tcp]), ..world }
+    }
+
     fn mode(&mut self) -> PolicyMode {
         if self.one_in(6) { PolicyMode::Audit } else { PolicyMode::Enforce }
     }
@@ -125,6 +150,11 @@ impl Dice {
         let mut selector = LabelSelector::default();
         if self.one_in(3) {
             selector.match_labels.insert(key.to_owned(), self.text(values));
+        } else if self.one_in(4) {
+            use LabelOperator::{DoesNotExist, Exists, In, NotIn};
+            let operator = self.pick(&[In, NotIn, Exists, DoesNotExist]);
+            let values = if matches!(operator, In | NotIn) { vec![self.text(values)] } else { Vec::new() };
+            selector.match_expressions.push(LabelSelectorRequirement { key: key.to_owned(), operator, values });
         }
         selector
     }
@@ -143,7 +173,10 @@ impl Dice {
                     selector: Some(self.selector("app", &["api", "api", "web"])),
                     ..PolicyTarget::default()
                 }],
-                action: self.pick(&[PolicyAction::Allow, PolicyAction::Allow, PolicyAction::Deny]),
+                action: {
+                    use PolicyAction::{Allow, Audit, Deny};
+                    self.pick(&[Allow, Allow, Allow, Deny, Deny, Audit])
+                },
                 enforcement_level,
                 mode: self.mode(),
                 rules: self.some(4, |dice| dice.rule(enforcement_level)),
@@ -173,225 +206,6 @@ impl Dice {
                 rules,
             },
         }
-    }
-
-    fn rule(&mut self, level: EnforcementLevel) -> PolicyRule {
-        let application = level == EnforcementLevel::Application;
-        PolicyRule {
-            name: None,
-            sources: (!self.one_in(4)).then(|| self.some(9, |dice| dice.source(application, true))),
-            network_attributes: self.one_in(3).then(|| NetworkAttributes {
-                ports: (!self.one_in(8)).then(|| self.some(3, |dice| i64::from(dice.pick(&PORTS)))),
-            }),
-            application_attributes: (application && self.one_in(2)).then(|| self.attributes()),
-        }
-    }
-
-    fn attributes(&mut self) -> ApplicationAttributes {
-        ApplicationAttributes {
-            methods: self.one_in(3).then(|| self.some(2, |dice| dice.text(&["GET", "POST", "CONNECT"]))),
-            hosts: self
-                .one_in(4)
-                .then(|| self.some(3, |dice| dice.text(&["api.prod", "*.prod", "*", "[::1]", "other"]))),
-            paths: self.one_in(2).then(|| self.some(3, Self::path)),
-            headers: self.one_in(3).then(|| {
-                let mut headers = self.some(2, Self::header);
-                headers.push(self.header());
-                headers
-            }),
-        }
-    }
-
-    fn path(&mut self) -> PathMatch {
-        use PathMatchType::{Exact, PathPrefix, StringPrefix, Suffix, Template};
-        let (kind, value) = self.pick(&[
-            (Exact, "/admin"),
-            (Exact, "/api/v1/items"),
-            (Exact, "/files"),
-            (PathPrefix, "/api"),
-            (PathPrefix, "/admin/"),
-            (PathPrefix, "/"),
-            (StringPrefix, "/api"),
-            (StringPrefix, "/admin;"),
-            (Suffix, ".txt"),
-            (Suffix, "/items"),
-            (Template, "/orders/{*}/lines"),
-            (Template, "/files/{**}"),
-            (Template, "/{*}/{*}"),
-            (Template, "/{**}/lines"),
-            (Template, "/files/{**}.txt"),
-        ]);
-        PathMatch { kind, value: value.to_owned() }
-    }
-
-    fn header(&mut self) -> HeaderMatch {
-        let name = self.text(&["X-Role", "x-env"]);
-        match self.below(5) {
-            0 => HeaderMatch { name, present: Some(true), ..HeaderMatch::default() },
-            1 => HeaderMatch { name, absent: Some(true), ..HeaderMatch::default() },
-            _ => {
-                let values = Some(self.some(2, |dice| dice.text(&["admin", "user", "a,b"])));
-                HeaderMatch { name, values, ..HeaderMatch::default() }
-            }
-        }
-    }
-
-    fn spiffe(&mut self) -> String {
-        let domain = self.pick(&DOMAINS);
-        match self.below(4) {
-            0 => format!("spiffe://{domain}/payments/{}", self.pick(&ACCOUNTS)),
-            1 => format!("spiffe://{domain}/x/ns/{}/sa/{}", self.pick(&NAMESPACES), self.pick(&ACCOUNTS)),
-            _ => format!("spiffe://{domain}/ns/{}/sa/{}", self.pick(&NAMESPACES), self.pick(&ACCOUNTS)),
-        }
-    }
-
-    /// `outer`: what is not valid, and lists, only there.
-    fn source(&mut self, application: bool, outer: bool) -> PolicySource {
-        let mut source = PolicySource {
-            kind: SourceType::Unauthenticated,
-            service_account: None,
-            spiffe: None,
-            namespace: None,
-            trust_domain: None,
-            cidr: None,
-            jwt: None,
-            all_of: None,
-        };
-        let kinds = [
-            SourceType::ServiceAccount,
-            SourceType::ServiceAccount,
-            SourceType::Spiffe,
-            SourceType::Spiffe,
-            SourceType::Namespace,
-            SourceType::TrustDomain,
-            SourceType::Cidr,
-            SourceType::Jwt,
-            SourceType::Unauthenticated,
-            SourceType::AllOf,
-        ];
-        source.kind = match self.pick(&kinds) {
-            SourceType::Jwt if !application => SourceType::Cidr,
-            SourceType::AllOf if !outer => SourceType::Namespace,
-            kind => kind,
-        };
-        match source.kind {
-            SourceType::ServiceAccount => {
-                let bad = outer && self.one_in(40);
-                let name = if bad { String::new() } else { self.text(&["sleep", "web", "sleep2", "*"]) };
-                source.service_account = Some(ServiceAccountSource { namespace: Some(self.text(&NAMESPACES)), name });
-            }
-            SourceType::Spiffe => {
-                let below = self.pick(&[
-                    "spiffe://partner.example/payments/*",
-                    "spiffe://new.example/ns/*",
-                    "spiffe://cluster.local/*",
-                ]);
-                source.spiffe = match self.below(6) {
-                    0 if outer && self.one_in(6) => None,
-                    0 => Some(below.to_owned()),
-                    _ => Some(self.spiffe()),
-                };
-            }
-            SourceType::Namespace => {
-                source.namespace = Some(self.text(&["foo", "bar", "prod", "foo*", "*bar", "team-*", "*"]));
-            }
-            SourceType::TrustDomain => {
-                source.trust_domain = Some(self.text(&[
-                    "cluster.local",
-                    "new.example",
-                    "*.partner.example",
-                    "*partner.example",
-                    "a*",
-                    "*",
-                ]));
-            }
-            SourceType::Cidr => {
-                let mut blocks = self.some(2, |dice| dice.text(&BLOCKS));
-                if !outer || !self.one_in(20) {
-                    blocks.push(self.text(&BLOCKS));
-                }
-                source.cidr = Some(CidrSource {
-                    address: self.pick(&[CidrAddress::Peer, CidrAddress::Client]),
-                    blocks,
-                    except: self.some(1, |dice| dice.text(&BLOCKS)),
-                });
-            }
-            SourceType::Jwt => {
-                let mut claims = BTreeMap::new();
-                if self.one_in(2) {
-                    claims.insert("groups".to_owned(), vec![self.text(&["admin", "user"])]);
-                }
-                source.jwt = Some(JwtSource {
-                    issuer: self.text(&ISSUERS),
-                    subject: self.one_in(3).then(|| self.text(&["a", "b"])),
-                    audiences: None,
-                    claims,
-                });
-            }
-            SourceType::Unauthenticated => {}
-            SourceType::AllOf => {
-                let mut parts = self.some(1, |dice| dice.source(application, false));
-                parts.push(self.source(application, false));
-                source.all_of = Some(parts);
-            }
-        }
-        source
-    }
-
-    pub fn call(&mut self) -> Call {
-        let identity = match self.below(8) {
-            0 => Identity::Absent,
-            1 if self.one_in(2) => Identity::Invalid("it has two names"),
-            _ => Identity::Known(SpiffeId::parse(&self.spiffe()).unwrap()),
-        };
-        let http = !self.one_in(4);
-        let tokens = self.some(1, |dice| {
-            let groups = dice.pick(&[json!(["user", "admin"]), json!("admin"), json!(["user"]), json!(7), Value::Null]);
-            json!({ "iss": dice.pick(&ISSUERS), "sub": dice.pick(&["a", "b"]), "groups": groups })
-        });
-        let tokens = (!self.one_in(10)).then_some(tokens);
-        let mut headers = vec![
-            (":method".to_owned(), self.text(&["GET", "GET", "POST", "CONNECT"])),
-            (":path".to_owned(), self.text(&PATHS)),
-            (":authority".to_owned(), self.text(&["api.prod", "API.prod.:80", "prod", "[::1]:1", "other", "a@b"])),
-        ];
-        headers.extend(self.some(2, |dice| {
-            let value = dice.text(&["admin", "user", "user, admin", "user,admin", "a,b", "", "x"]);
-            (dice.text(&["x-role", "x-env"]), value)
-        }));
-        let address = |dice: &mut Self| (!dice.one_in(10)).then(|| dice.pick(&ADDRESSES).parse().unwrap());
-        Call {
-            identity,
-            port: (!self.one_in(20)).then(|| self.pick(&PORTS)),
-            peer: address(self),
-            client: address(self),
-            http: http.then(|| (Headers::from_pairs(headers), tokens)),
-        }
-    }
-}
-
-#[derive(Debug)]
-pub struct Call {
-    identity: Identity,
-    port: Option<u16>,
-    peer: Option<IpAddr>,
-    client: Option<IpAddr>,
-    http: Option<(Headers, Option<Vec<Value>>)>,
-}
-
-impl Call {
-    /// Whether all that rules may look at is known.
-    pub fn is_readable(&self) -> bool {
-        let Self { identity, port, peer, client, http } = self;
-        let known = !matches!(identity, Identity::Invalid(_)) && port.is_some() && peer.is_some() && client.is_some();
-        let is_connect = |headers: &Headers| headers.all(":method").any(|method| method == b"CONNECT");
-        known && http.as_ref().is_some_and(|(headers, tokens)| tokens.is_some() && !is_connect(headers))
-    }
-
-    pub fn facts(&self) -> Facts<'_> {
-        let Self { identity, port, peer, client, http } = self;
-        let http = http.as_ref().map(|(headers, tokens)| Http { headers, tokens: tokens.as_deref() });
-        Facts { port: *port, peer: *peer, client: *client, http, ..Facts::of(identity) }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 use serde_json::Value;
-use sidegate_config::{Document, Problem};
+use sidegate_config::Problem;
 
 mod access;
 mod candidates;
@@ -68,29 +68,6 @@ struct Selected {
     why: String,
 }
 
-/// What one policy more or less would change.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Difference {
-    /// Lines that would be no more.
-    removed: Vec<String>,
-    /// Lines that would be new.
-    added: Vec<String>,
-    /// What comes of the call now.
-    before: Option<Value>,
-    /// What would come of it.
-    after: Option<Value>,
-}
-
-/// One policy more or less.
-#[derive(Debug, Clone)]
-pub enum Change {
-    /// This one is added, or takes the place of one of its name.
-    Add(Document),
-    /// The one of this label is removed: `AuthorizationPolicy prod/api`.
-    Remove(String),
-}
-
 /// Says what is in force for a workload.
 ///
 /// # Errors
@@ -114,30 +91,6 @@ pub fn explain(mesh: &Mesh, question: &Question<'_>) -> Result<Explanation, Vec<
         ports: ports::views(&policy, question.port, question.chain),
         trace: question.call.as_ref().map(|call| trace::trace(&policy, call)).unwrap_or_default(),
         decision: question.call.as_ref().map(|call| decision(&policy, call)),
-    })
-}
-
-/// Says what one policy more or less would change for a workload.
-///
-/// # Errors
-/// There is no such policy, it is not valid, or it asks for what is not to be had there.
-pub fn what_if(mesh: &Mesh, change: &Change, question: &Question<'_>) -> Result<Difference, Vec<Problem>> {
-    let changed = match change {
-        Change::Add(document) => mesh.with(document)?,
-        Change::Remove(label) => {
-            let none = || vec![super::problem("", format!("there is no `{label}`"))];
-            mesh.without(label).ok_or_else(none)?
-        }
-    };
-    let (before, after) = (explain(mesh, question)?, explain(&changed, question)?);
-    let lines =
-        |explanation: &Explanation| -> Vec<String> { explanation.standing().lines().map(str::to_owned).collect() };
-    let (old, new) = (lines(&before), lines(&after));
-    Ok(Difference {
-        removed: old.iter().filter(|line| !new.contains(line)).cloned().collect(),
-        added: new.iter().filter(|line| !old.contains(line)).cloned().collect(),
-        before: before.decision,
-        after: after.decision,
     })
 }
 
@@ -202,38 +155,6 @@ impl fmt::Display for Explanation {
         if let Some(decision) = decision {
             let text = |field: &str| decision.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
             writeln!(f, "decision {} by {} ({})", text("decision"), text("decider"), text("tier"))?;
-        }
-        Ok(())
-    }
-}
-
-impl Difference {
-    /// As JSON.
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        serde_json::to_value(self).unwrap_or_default()
-    }
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { removed, added, before, after } = self;
-        for line in removed {
-            writeln!(f, "- {line}")?;
-        }
-        for line in added {
-            writeln!(f, "+ {line}")?;
-        }
-        if let (Some(before), Some(after)) = (before, after) {
-            let said = |decision: &Value| {
-                let text = |field: &str| decision.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-                format!("{} by {}", text("decision"), text("decider"))
-            };
-            let same = if before == after { "unchanged " } else { "" };
-            writeln!(f, "{same}decision {} -> {}", said(before), said(after))?;
-        }
-        if removed.is_empty() && added.is_empty() && before == after {
-            writeln!(f, "nothing changes for this workload")?;
         }
         Ok(())
     }
