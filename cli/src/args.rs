@@ -192,7 +192,7 @@ pub enum Target {
 const EXPLAIN: &str = "\
 Without a request the policy itself is shown. With one it is decided: exit code 0 if it is allowed,
 1 if denied. Nobody is asked anything: what servers would answer is said by `--jwks` and `--replies`.
-With `--diff` it says whose access changes: exit code 0 if nobody's does, 1 if somebody's does or may.
+With `--diff`, `--add` or `--without` it says whose access changes: exit code 0 if nobody's does, 1 if somebody's does or may.
 
 Examples:
   sidegate explain -f policies/ --host talker.example.com
@@ -201,6 +201,7 @@ Examples:
   sidegate explain -f policies/ --host talker.example.com --token '${token.jane}' --replies replies.yaml -o json
   sidegate explain -f policies/ --workload prod --label app=api --port 8080 --from spiffe://cluster.local/ns/shop/sa/web
   sidegate explain -f policies/ --diff changed/
+  sidegate explain -f policies/ --without AuthorizationPolicy/prod/api
   git show main:policy.yaml | sidegate explain -f - --diff policy.yaml --workload prod --label app=api";
 
 #[derive(Debug, Args)]
@@ -253,6 +254,12 @@ pub struct Explain {
     /// A second set of documents: say whose access changes from those of `-f` to these. May be repeated
     #[arg(long, value_name = "FILE")]
     pub diff: Vec<PathBuf>,
+    /// As `--diff`, with the documents of this file more, or in the place of those of their names. May be repeated
+    #[arg(long, value_name = "FILE", conflicts_with = "diff")]
+    pub add: Vec<PathBuf>,
+    /// As `--diff`, without this document, such as `AuthorizationPolicy/prod/api`. May be repeated
+    #[arg(long, value_name = "KIND/NAMESPACE/NAME", conflicts_with = "diff")]
+    pub without: Vec<String>,
     /// The time of the request, by RFC 3339 or in seconds since 1970. Default: now
     #[arg(long, value_name = "TIME")]
     pub now: Option<String>,

@@ -14,7 +14,7 @@ const ISTIO: &str = "security.istio.io/";
 const CLUSTER_WIDE: [&str; 2] = ["ClusterAuthorizationPolicy", "Namespace"];
 
 /// All documents, as one `PluginConfig`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Configuration {
     /// The `PluginConfig`, each part of which knows its file.
     pub root: Node,
@@ -48,6 +48,50 @@ impl Configuration {
         members.retain(|member| member.name != "resources");
         members.push(member("resources", Kind::List(resources)));
         Self { root: Node::new(&mark, Kind::Object(members)), others, findings }
+    }
+
+    /// The same with the resources of another, in the place of those of their names.
+    pub fn with(mut self, added: Self) -> Result<Self, String> {
+        let is_resources = |member: &Member| ["apiVersion", "kind", "resources"].contains(&member.name.as_str());
+        if !added.root.members().iter().all(is_resources) {
+            return Err(
+                "what is added are documents: a `PluginConfig` with more than these goes with `--diff`".to_owned()
+            );
+        }
+        let labels: Vec<String> = added.resources().iter().map(label).collect();
+        self.change(|resources| {
+            resources.retain(|resource| !labels.contains(&label(resource)));
+            resources.extend_from_slice(added.resources());
+        });
+        self.others.extend(added.others);
+        self.findings.extend(added.findings);
+        Ok(self)
+    }
+
+    /// The same without the resource of a name, with slashes for the spaces of [`label`]; Istio's need not be called so.
+    pub fn without(mut self, name: &str) -> Result<Self, String> {
+        let names = |resource: &Node| {
+            let label = label(resource).replace(' ', "/");
+            let short = label.strip_prefix("Istio/").map(ToOwned::to_owned);
+            let wanted = name.replace(' ', "/");
+            let wanted = wanted.strip_prefix('X').unwrap_or(&wanted);
+            label == wanted || short.as_deref() == Some(wanted)
+        };
+        match self.resources().iter().filter(|resource| names(resource)).count() {
+            0 => return Err(format!("there is no `{name}`: a document is named as in `AuthorizationPolicy/prod/api`")),
+            1 => self.change(|resources| resources.retain(|resource| !names(resource))),
+            _ => return Err(format!("there is more than one `{name}`: one of Istio's is `Istio/{name}`")),
+        }
+        Ok(self)
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Vec<Node>)) {
+        let Kind::Object(members) = &mut self.root.kind else { return };
+        for member in members.iter_mut().filter(|member| member.name == "resources") {
+            if let Kind::List(resources) = &mut member.value.kind {
+                return change(resources);
+            }
+        }
     }
 
     /// As the engine reads it.

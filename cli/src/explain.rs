@@ -34,9 +34,8 @@ pub fn run(arguments: &Explain) -> Outcome {
         call::check(arguments)?;
     }
     let subject = Subject::of(Configuration::of(&files::read(files)?))?;
-    if !arguments.diff.is_empty() {
-        let changed = Subject::of(Configuration::of(&files::read(&arguments.diff)?))?;
-        return diff::explain(&subject, &changed, arguments);
+    if let Some(changed) = changed(&subject, arguments)? {
+        return diff::explain(&subject, &Subject::of(changed)?, arguments);
     }
     if let Some(workload) = &arguments.workload {
         return workload::explain(&subject, workload, arguments);
@@ -50,6 +49,18 @@ pub fn run(arguments: &Explain) -> Outcome {
         Some(host) => Ok(policy::explain(&subject, Some(host), subject.selected(host), arguments.output)),
         None => Ok(policy::explain(&subject, None, effective::all(&subject.documents), arguments.output)),
     }
+}
+
+/// What the documents are compared with, if with anything.
+fn changed(subject: &Subject, Explain { diff, add, without, .. }: &Explain) -> Result<Option<Configuration>, String> {
+    if !diff.is_empty() {
+        return Ok(Some(Configuration::of(&files::read(diff)?)));
+    }
+    if add.is_empty() && without.is_empty() {
+        return Ok(None);
+    }
+    let fewer = without.iter().try_fold(subject.configuration.clone(), |rest, name| rest.without(name))?;
+    fewer.with(Configuration::of(&files::read(add)?)).map(Some)
 }
 
 impl Subject {

@@ -90,6 +90,34 @@ fn compared(before: &str, after: &str, more: &[&str]) -> crate::Ran {
     ran
 }
 
+/// The same as two sets of documents of which one has it.
+#[test]
+fn one_document_more_or_less() {
+    let workload = ["--workload", "prod", "--label", "app=api", "--port", "8080"];
+    let mesh = |more: &[&str]| sidegate(&[&["explain", "-f", "documents/mesh.yaml"], more, &workload].concat());
+    let fewer = mesh(&["--without", "AuthorizationPolicy/prod/callers"]);
+    assert_eq!((fewer.code, fewer.err.as_str()), (Some(1), ""), "{}", fewer.out);
+    golden("explain/without.txt", &fewer.out);
+    assert_eq!(mesh(&["--without", "XAuthorizationPolicy/prod/callers"]).out, fewer.out);
+    let json = mesh(&["--without", "AuthorizationPolicy/prod/callers", "-o", "json"]);
+    let json: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(json["changed"], true);
+    // One of the same name takes its place.
+    let more = mesh(&["--add", "documents/mesh-changed.yaml"]);
+    assert_eq!((more.code, more.out), (Some(1), mesh(&["--diff", "documents/mesh-changed.yaml"]).out), "{}", more.err);
+    let same = mesh(&["--without", "AuthorizationPolicy/prod/callers", "--add", "documents/mesh.yaml"]);
+    assert_eq!((same.code, same.out.as_str()), (Some(0), "nobody's access changes\n"), "{}", same.err);
+    for (arguments, message) in [
+        (&["--without", "AuthorizationPolicy/prod/none"][..], "there is no `AuthorizationPolicy/prod/none`"),
+        (&["--add", "documents/mesh-options.yaml"], "goes with `--diff`"),
+        (&["--add", "documents/mesh.yaml", "--diff", "documents/mesh.yaml"], "cannot be used with"),
+    ] {
+        let ran = mesh(arguments);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(ran.err.contains(message), "{arguments:?}: {}", ran.err);
+    }
+}
+
 #[test]
 fn options_that_are_otherwise_are_told() {
     let diff = ["explain", "-f", "documents/mesh.yaml", "--diff", "documents/mesh.yaml"];
