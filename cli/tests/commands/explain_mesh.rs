@@ -97,7 +97,7 @@ fn one_document_more_or_less() {
     let mesh = |more: &[&str]| sidegate(&[&["explain", "-f", "documents/mesh.yaml"], more, &workload].concat());
     let fewer = mesh(&["--without", "AuthorizationPolicy/prod/callers"]);
     assert_eq!((fewer.code, fewer.err.as_str()), (Some(1), ""), "{}", fewer.out);
-    golden("explain/without.txt", &fewer.out);
+    assert!(fewer.out.contains("- policy prod/callers: ") && fewer.out.contains("newly allowed: "), "{}", fewer.out);
     assert_eq!(mesh(&["--without", "XAuthorizationPolicy/prod/callers"]).out, fewer.out);
     let json = mesh(&["--without", "AuthorizationPolicy/prod/callers", "-o", "json"]);
     let json: Value = serde_json::from_str(&json.out).unwrap();
