@@ -1,5 +1,6 @@
 //! What is legal but dangerous. One file for each check; `docs/cli.md` says of each why it warns.
 
+mod addresses;
 mod api_keys;
 mod audience;
 mod hosts;
@@ -10,6 +11,8 @@ mod plain_identity;
 mod query;
 mod regex;
 mod sources;
+mod templates;
+mod ties;
 mod trusted_forwarders;
 
 use std::collections::BTreeMap;
@@ -23,7 +26,7 @@ use sidegate_config::{
 type Lint = fn(&Documents, &mut Warnings);
 
 /// All checks by their names. One that is about another kind of document goes here too.
-const LINTS: [(&str, Lint); 11] = [
+const LINTS: [(&str, Lint); 14] = [
     ("missing-header", missing_header::check),
     ("audience", audience::check),
     ("hosts", hosts::check),
@@ -35,6 +38,9 @@ const LINTS: [(&str, Lint); 11] = [
     ("trusted-forwarders", trusted_forwarders::check),
     ("sources", sources::check),
     ("not-http", not_http::check),
+    ("ties", ties::check),
+    ("addresses", addresses::check),
+    ("templates", templates::check),
 ];
 
 /// All warnings, with the names of the checks.

@@ -164,6 +164,34 @@ fn policies_over_identity_are_checked() {
 }
 
 #[test]
+fn forwarders_through_whom_a_certificate_may_name_somebody_else_are_warned_of() {
+    let said = |more: &str| {
+        let options =
+            format!("options: {{eastWest: {{trustedForwarders: ['spiffe://td/ns/edge/sa/gateway']{more}}}}}\n");
+        fed(&["validate", "-f", "-"], &format!("apiVersion: sidegate.dev/v1alpha1\nkind: PluginConfig\n{options}"))
+    };
+    let (ran, safe) = (said(""), said(", forwardersSanitize: true"));
+    assert_eq!((ran.code, safe.code), (Some(0), Some(0)));
+    let warning = "<stdin>:3:33: warning: PluginConfig: options.eastWest.trustedForwarders: whoever has a certificate";
+    assert!(ran.out.contains(warning) && ran.out.contains("[trusted-forwarders]"), "{}", ran.out);
+    assert!(!safe.out.contains("warning"), "{}", safe.out);
+}
+
+#[test]
+fn rules_that_are_wider_or_narrower_than_they_look_are_warned_of() {
+    let ran = sidegate(&["validate", "-f", "documents/careless.yaml"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.out);
+    for warning in [
+        "AuthorizationPolicy prod/callers: spec.rules[0].sources[0]: lets in whoever has the address",
+        "ClusterAuthorizationPolicy b: spec.priority: is that of `a`, too",
+        "ClusterAuthorizationPolicy b: spec.rules[0].applicationAttributes.paths[0]: does not fit `/files` itself",
+    ] {
+        assert!(ran.out.contains(warning), "{warning}: {}", ran.out);
+    }
+    assert_eq!(ran.out.matches("warning: ").count(), 3, "{}", ran.out);
+}
+
+#[test]
 fn denials_by_http_where_there_may_be_none_are_warned_of() {
     let ran = sidegate(&["validate", "-f", "documents/not-http.yaml"]);
     assert_eq!(ran.code, Some(0), "{}", ran.out);
