@@ -7,7 +7,6 @@ mod scale;
 mod tree;
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use sidegate_config::{Document, Documents, Settings};
 use sidegate_engine::Policy;

@@ -11,12 +11,15 @@ use super::Case;
 use super::rules::{if_known, in_block, template_fits, text_fits};
 use crate::tree::{NO, Read, Tree, UNKNOWN, YES, exactly, in_views, leaf, not_leaf};
 
+/// How far some values fit together.
+type Fits<'f> = Box<dyn Fn(&[String], bool) -> Vec<Read> + 'f>;
+
 /// What a field or a key is about, and whether that is HTTP alone.
 struct Field<'f> {
     name: &'static str,
     http: bool,
     /// How far its values fit together.
-    fits: Box<dyn Fn(&[String], bool) -> Vec<Read> + 'f>,
+    fits: Fits<'f>,
 }
 
 /// A policy and what it does.
