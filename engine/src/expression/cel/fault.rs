@@ -27,6 +27,14 @@ impl Fault {
         Self::NoSuchKey(key.into())
     }
 
+    /// Without what a key is, if it is not written in the expression: it may be a credential.
+    pub fn without_value(self, is_written: bool) -> Self {
+        match self {
+            Self::NoSuchKey(_) if !is_written => Self::no_such_key(""),
+            fault => fault,
+        }
+    }
+
     pub const fn no_overload() -> Self {
         Self::Other(Cow::Borrowed("no such overload"))
     }
@@ -44,6 +52,7 @@ impl Fault {
 impl From<Fault> for EvalError {
     fn from(fault: Fault) -> Self {
         Self(match fault {
+            Fault::NoSuchKey(key) if key.is_empty() => "no such key".to_owned(),
             Fault::NoSuchKey(key) => format!("no such key: {key}"),
             Fault::OutOfBounds(index) => format!("index out of bounds: {index}"),
             Fault::Other(message) => message.into_owned(),

@@ -98,7 +98,7 @@ fn offset(zone: &str) -> Result<UtcOffset, Fault> {
         let part = |text| number(text)?.checked_mul(sign);
         UtcOffset::from_hms(part(hours)?, part(minutes)?, 0).ok()
     };
-    parse().ok_or_else(|| Fault::new(format!("unknown time zone {zone}: write UTC or an offset like +02:00")))
+    parse().ok_or_else(|| Fault::new("unknown time zone: write UTC or an offset like +02:00".to_owned()))
 }
 
 /// Whether a zone is one that is known here.
