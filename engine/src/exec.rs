@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::ops::ControlFlow;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -37,13 +37,12 @@ impl<T> Task<T> {
 
 /// Runs a part of a computation in a function of its own. All that awaits would become one function otherwise, and the larger a
 /// function, the longer V8 takes for each byte of it: docs/decisions/0012.
-pub async fn apart<F: Future>(future: F) -> F::Output {
+pub fn apart<F: Future>(mut future: Pin<&mut F>) -> impl Future<Output = F::Output> {
     #[inline(never)]
     fn poll<F: Future>(future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
         future.poll(cx)
     }
-    let mut future = pin!(future);
-    poll_fn(|cx| poll(future.as_mut(), cx)).await
+    poll_fn(move |cx| poll(future.as_mut(), cx))
 }
 
 /// Questions and replies of one session.

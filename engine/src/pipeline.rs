@@ -1,5 +1,6 @@
 //! The story of a decision.
 
+use std::pin::pin;
 use std::rc::Rc;
 
 use sidegate_config::{AuthConfigWhenError, CallbackOrder};
@@ -37,7 +38,7 @@ pub async fn decide(cx: &Cx) -> Verdict {
     } else if let Err(denial) = body(policy, cx).await {
         Decision::Deny(denial::standard(denial))
     } else if applies(policy, cx) {
-        match apart(run(policy, cx)).await {
+        match apart(pin!(run(policy, cx))).await {
             Ok(allowed) => Decision::Allow(allowed),
             Err(denial) => Decision::Deny(denial::reply(&policy.response, denial, cx)),
         }
@@ -53,7 +54,7 @@ pub async fn decide(cx: &Cx) -> Verdict {
         CallbackOrder::Blocking => {
             // Kept where it is found if the callbacks take too long.
             cx.decided(decision);
-            apart(callbacks::call_all(&policy.callbacks, cx)).await;
+            apart(pin!(callbacks::call_all(&policy.callbacks, cx))).await;
             cx.take_decision().unwrap_or_else(|| {
                 Decision::Deny(denial::standard(Denial::new(DenialStatus::Unavailable, "the decision is lost")))
             })
@@ -77,7 +78,8 @@ fn east_west(cx: &Cx) -> Result<(), LocalReply> {
 }
 
 async fn run(policy: &AuthConfig, cx: &Cx) -> Result<Allowed, Denial> {
-    let identity = apart(authentication::prove(&policy.authentication, policy.authentication_strategy, cx)).await?;
+    let identity =
+        apart(pin!(authentication::prove(&policy.authentication, policy.authentication_strategy, cx))).await?;
     // Who is known is known, whatever else could not be asked.
     cx.forget_overrun();
     metadata::gather(&policy.metadata, cx).await;
@@ -85,7 +87,7 @@ async fn run(policy: &AuthConfig, cx: &Cx) -> Result<Allowed, Denial> {
         // Metadata that is missing for want of room might be what a rule would deny by.
         return Err(Denial::new(DenialStatus::Unavailable, overrun.reason()));
     }
-    let granted = apart(authorization::all(&policy.authorization, identity, cx)).await?;
+    let granted = apart(pin!(authorization::all(&policy.authorization, identity, cx))).await?;
     Ok(response::build(&policy.response, granted, cx).await)
 }
 

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+#[cfg(feature = "x509")]
+use std::pin::pin;
 use std::rc::Rc;
 
 use serde_json::{Map, Value};
@@ -248,10 +250,10 @@ impl step::Method for Authentication {
             Method::ApiKey(method) => method.evaluate(cx).await,
             Method::Jwt(method) => method.evaluate(cx).await,
             // Boxed, since the other methods would have to make room for what these keep while they wait.
-            Method::OAuth2Introspection(method) => Box::pin(apart(method.evaluate(cx))).await,
-            Method::KubernetesTokenReview(method) => Box::pin(apart(method.evaluate(cx))).await,
+            Method::OAuth2Introspection(method) => apart(Box::pin(method.evaluate(cx)).as_mut()).await,
+            Method::KubernetesTokenReview(method) => apart(Box::pin(method.evaluate(cx)).as_mut()).await,
             #[cfg(feature = "x509")]
-            Method::X509(method) => apart(method.evaluate(cx)).await,
+            Method::X509(method) => apart(pin!(method.evaluate(cx))).await,
             Method::Plain(method) => method.evaluate(cx).await,
             Method::Anonymous(method) => method.evaluate(cx).await,
             Method::Hmac(method) => method.evaluate(cx).await,

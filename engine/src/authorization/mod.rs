@@ -116,8 +116,9 @@ impl step::Method for Authorization {
             #[cfg(feature = "opa")]
             Method::Opa(method) => method.evaluate(cx).await,
             Method::PatternMatching(method) => method.evaluate(cx).await,
-            Method::KubernetesSubjectAccessReview(method) => apart(method.evaluate(cx)).await,
-            Method::SpiceDb(method) => apart(method.evaluate(cx)).await,
+            // Boxed, since the other methods would have to make room for what these keep while they wait.
+            Method::KubernetesSubjectAccessReview(method) => apart(Box::pin(method.evaluate(cx)).as_mut()).await,
+            Method::SpiceDb(method) => apart(Box::pin(method.evaluate(cx)).as_mut()).await,
         }
         .map(Rc::new)
     }
