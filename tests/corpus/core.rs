@@ -18,6 +18,14 @@ const REFUSAL: &str = "is not in this build of Sidegate: use `sidegate.wasm`, wh
 const NEEDED: [(&str, &str); 4] =
     [("cel/", "`cel`"), ("opa/", "`opa`"), ("wristband/", "`wristband`"), ("x509/", "`x509`")];
 
+/// What of a configuration needs which part.
+const NEEDING: [(&str, &[&str]); 4] = [
+    ("`cel`", &["\"predicate\"", "\"expression\"", "\"urlExpression\"", "\"template\""]),
+    ("`opa`", &["\"opa\""]),
+    ("`wristband`", &["\"wristband\""]),
+    ("`x509`", &["\"x509\""]),
+];
+
 fn main() {
     let mut arguments = Arguments::from_args();
     let Some(paths) = Paths::core_from_env() else { return };
@@ -52,7 +60,16 @@ fn run(rig: &Rig, entry: &Entry, refused: &AtomicUsize) -> Result<(), String> {
         }
         (false, _) => {
             refused.fetch_add(1, Ordering::Relaxed);
-            Ok(())
+            let configuration = entry.prepare()?.configuration;
+            let is_right = |line: &&&String| {
+                NEEDING
+                    .iter()
+                    .any(|(part, words)| line.contains(part) && words.iter().any(|word| configuration.contains(word)))
+            };
+            match ours.iter().find(|line| !is_right(line)) {
+                Some(line) => Err(format!("nothing needs that: {line}")),
+                None => Ok(()),
+            }
         }
         (true, Some(part)) => Err(format!("this needs {part}, but nobody says so: {others:?}")),
         (true, None) => rig.run(entry),

@@ -96,6 +96,13 @@ impl Demo {
     /// Presses Ctrl-C.
     fn interrupt(&mut self) -> ExitStatus {
         run(&format!("kill -INT {}", self.0.id()));
+        for _ in 0..100 {
+            if let Some(ended) = self.0.try_wait().expect("it is ours") {
+                return ended;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        self.0.kill().expect("it is ours");
         self.0.wait().expect("it is ours")
     }
 }

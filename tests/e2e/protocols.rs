@@ -84,6 +84,7 @@ fn websocket(world: &World) {
     assert_eq!(echo, b"ping", "{answer}");
     let (answer, _) = world.block_on(tunnel(world, "key", head("APIKEY bad"), "HTTP/1.1 101"));
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    assert_eq!(world.upstream.seen("/websocket"), 1);
 }
 
 fn connect(world: &World) {
@@ -92,6 +93,7 @@ fn connect(world: &World) {
     assert_eq!(echo, b"ping", "{answer}");
     let (answer, _) = world.block_on(tunnel(world, "key", head("APIKEY bad"), "HTTP/1.1 200"));
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    assert_eq!(world.upstream.seen("db.test:5432"), 1);
 }
 
 fn grpc(world: &World) {
@@ -116,6 +118,7 @@ fn grpc(world: &World) {
         assert_eq!((http, status(&headers).as_deref()), (200, Some(code)), "{name}: {headers:?}");
         assert_eq!(headers.contains_key("www-authenticate"), code == "16", "{headers:?}");
     }
+    assert_eq!((world.upstream.seen("/talker.Talker/Say"), world.upstream.seen("/talker.Talker/Shout")), (1, 0));
 }
 
 /// The client that asks whether it may send its body, and sends it when it is told to. Envoy tells it so before any filter is asked.

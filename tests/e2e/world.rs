@@ -101,7 +101,12 @@ impl World {
     /// Secrets that can be read where operators look: the log, access logs, and metrics.
     pub fn told_secrets(&self) -> Vec<String> {
         let metrics = self.envoy.admin.get("/stats").unwrap_or_else(|error| panic!("{error}"));
-        let places = [("log", self.envoy.log()), ("access log", self.envoy.output()), ("metrics", metrics)];
+        let places = [
+            ("log", self.envoy.log()),
+            ("access log", self.envoy.access_log()),
+            ("standard output", self.envoy.output()),
+            ("metrics", metrics),
+        ];
         let lines = places.iter().flat_map(|(place, text)| text.lines().map(move |line| (place, line)));
         // The last one is how a signed token begins.
         let secrets = ["secret-of-john", "eyJ"];

@@ -70,7 +70,13 @@ impl Upstream {
     /// Whether a request whose path has this text reached it, be it only with its headers.
     #[must_use]
     pub fn saw(&self, path: &str) -> bool {
-        self.heads.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|head| head.contains(path))
+        self.seen(path) > 0
+    }
+
+    /// How many of them did.
+    #[must_use]
+    pub fn seen(&self, path: &str) -> usize {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner).iter().filter(|head| head.contains(path)).count()
     }
 
     async fn answer(
