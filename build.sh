@@ -66,6 +66,9 @@ main() {
 
 run_demo() {
   build_modules
+  install_envoy
+  say "building the demo"
+  patiently "building the demo" cargo build --quiet -p sidegate-tests --bin demo
   with_envoy cargo run --quiet -p sidegate-tests --bin demo -- "$@"
 }
 

@@ -1,7 +1,6 @@
 //! What an AuthConfig takes over from another.
 //!
-//! Here, not where imports are followed, since it is a matter of fields, and the engine is built for speed, which would make ten
-//! times the code of it.
+//! Here, not where imports are followed, since it is a matter of fields alone.
 
 use std::collections::BTreeMap;
 

@@ -171,6 +171,16 @@ impl CallError {
         Self::Overrun("too much is waited for".to_owned())
     }
 
+    /// Why there is no answer, for those who know no [`CallError`].
+    #[must_use]
+    pub fn in_words(self) -> String {
+        match self {
+            Self::Timeout => "no answer in time".to_owned(),
+            Self::TooLong | Self::TooMuch => "the answer is too long".to_owned(),
+            Self::Overrun(why) | Self::Failed(why) => why,
+        }
+    }
+
     /// The shell answered another question.
     pub(crate) fn unfit() -> Self {
         Self::Failed("the answer is of another kind".to_owned())

@@ -58,16 +58,6 @@ pub fn read(announced: Announced, max_bytes: usize, is_late: bool) -> Result<Htt
     Ok(HttpReply { status, headers, body, trailers })
 }
 
-/// Why there is no answer, for those who know no [`CallError`].
-#[must_use]
-pub fn in_words(error: CallError) -> String {
-    match error {
-        CallError::Timeout => "no answer in time".to_owned(),
-        CallError::TooLong | CallError::TooMuch => "the answer is too long".to_owned(),
-        CallError::Overrun(why) | CallError::Failed(why) => why,
-    }
-}
-
 fn in_a_servers_stead(headers: &Headers) -> CallError {
     // Who asks in gRPC is told by headers, with status 200.
     let (status, words) = match headers.text("grpc-status") {

@@ -314,7 +314,7 @@ impl Plugin {
         timeout: Duration,
         now: Timestamp,
     ) -> Result<(), String> {
-        let token = dispatch::send(request, timeout).map_err(answer::in_words)?;
+        let token = dispatch::send(request, timeout).map_err(CallError::in_words)?;
         let purpose = Purpose::Fetch { id, loaded: Rc::clone(loaded) };
         let late = nearly_over(timeout, now);
         self.calls.insert(token, UnderWay { purpose, max_bytes: request.max_response_bytes, late });
@@ -328,7 +328,7 @@ impl Plugin {
         let is_late = now >= late;
         match purpose {
             Purpose::Fetch { id, loaded } => {
-                let outcome = answer::read(announced, max_bytes, is_late).map_err(answer::in_words);
+                let outcome = answer::read(announced, max_bytes, is_late).map_err(CallError::in_words);
                 self.fetched(&loaded, id, outcome, now);
                 self.schedule(now);
             }

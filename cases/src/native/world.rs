@@ -34,7 +34,7 @@ impl World<'_> {
                     (_, delay) if delay > fetch.timeout => Err(CallError::Timeout),
                     (reply, _) => reply,
                 };
-                let reply = reply.map_err(|error| format!("{error:?}"));
+                let reply = reply.map_err(CallError::in_words);
                 if let Fetched::Next(fetch) = keys.fetched(fetch.id, reply, now) {
                     next = Some(fetch);
                 }
