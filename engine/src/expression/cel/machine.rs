@@ -129,23 +129,24 @@ impl<'a> Machine<'a> {
     fn index(&mut self, target: &'a Node, key: &'a Node) -> Result<'a> {
         match self.eval(target)? {
             Val::Optional(None) => Ok(Val::Optional(None)),
-            Val::Optional(Some(target)) => optional(self.at(&target, key)),
-            target => self.at(&target, key),
+            Val::Optional(Some(target)) => optional(self.at(&target, key)?),
+            target => self.at(&target, key)?,
         }
     }
 
     fn optional_index(&mut self, target: &'a Node, key: &'a Node) -> Result<'a> {
         match self.eval(target)? {
             Val::Optional(None) => Ok(Val::Optional(None)),
-            Val::Optional(Some(target)) => optional(self.at(&target, key)),
-            target => optional(self.at(&target, key)),
+            Val::Optional(Some(target)) => optional(self.at(&target, key)?),
+            target => optional(self.at(&target, key)?),
         }
     }
 
-    fn at(&mut self, target: &Val<'a>, key: &'a Node) -> Result<'a> {
+    /// What is there, once it is known where that is.
+    fn at(&mut self, target: &Val<'a>, key: &'a Node) -> std::result::Result<Result<'a>, Fault> {
         let is_written = matches!(key, Node::Const(_) | Node::Text(_));
         let key = self.eval(key)?;
-        target.index(&key, &mut self.budget).map_err(|fault| fault.without_value(is_written))
+        Ok(target.index(&key, &mut self.budget).map_err(|fault| fault.without_value(is_written)))
     }
 
     /// The value of an element of a literal; `None` if it is to be left out.

@@ -33,8 +33,7 @@ impl Patterns {
         }
         match remembered.get(pattern) {
             Some(Ok(regex)) => Ok(regex.is_match(text.as_bytes())),
-            // The pattern may be of the request, and is not told.
-            Some(Err(_)) => Err(Fault::new("error parsing regexp".to_owned())),
+            Some(Err(error)) => Err(Fault::new(format!("error parsing regexp: {error}"))),
             None => Err(Fault::no_overload()),
         }
     }
