@@ -87,12 +87,34 @@ pub struct Words {
 
 impl Words {
     pub fn of(pair: &Pair) -> Self {
-        let ports = pair.policies.iter().flat_map(named_ports).collect();
-        let mut words = Self { ports, chain: Some(pair.chain), ..Self::default() };
+        Self::of_policies(&pair.policies, pair.chain)
+    }
+
+    /// For each way in which a rule may fit, one of its `from` with one of its `to`, what is compared with there.
+    pub fn ways(pair: &Pair) -> Vec<Self> {
+        let mut ways = Vec::new();
+        for rule in pair.policies.iter().filter_map(|policy| policy["spec"]["rules"].as_array()).flatten() {
+            let each = |list: &str| match rule[list].as_array() {
+                Some(items) => items.iter().map(|item| json!([item])).collect(),
+                None => vec![Value::Null],
+            };
+            for from in each("from") {
+                for to in each("to") {
+                    let rule = json!({ "from": from, "to": to, "when": rule["when"] });
+                    ways.push(Self::of_policies(&[json!({ "spec": { "rules": [rule] } })], pair.chain));
+                }
+            }
+        }
+        ways
+    }
+
+    fn of_policies(policies: &[Value], chain: Chain) -> Self {
+        let ports = policies.iter().flat_map(named_ports).collect();
+        let mut words = Self { ports, chain: Some(chain), ..Self::default() };
         words.ports.push(PORT);
         words.ports.sort_unstable();
         words.ports.dedup();
-        for rule in pair.policies.iter().filter_map(|policy| policy["spec"]["rules"].as_array()).flatten() {
+        for rule in policies.iter().filter_map(|policy| policy["spec"]["rules"].as_array()).flatten() {
             let lists = ["from", "to"].map(|list| rule[list].as_array().into_iter().flatten());
             for member in lists.into_iter().flatten().filter_map(|item| item.as_object()?.values().next()?.as_object())
             {

@@ -34,7 +34,7 @@ type Golden = (&'static str, &'static [&'static str], &'static [&'static str]);
 pub const LOCAL: &[&str] = &["cluster.local"];
 
 /// As Istio's `builder_test.go` pairs them; of `CUSTOM` what chooses whom the provider is asked about.
-const GOLDEN: [Golden; 22] = [
+const GOLDEN: [Golden; 23] = [
     ("allow-empty-rule", &["allow-empty-rule-out"], LOCAL),
     ("allow-full-rule", &["allow-full-rule-out"], LOCAL),
     ("allow-nil-rule", &["allow-nil-rule-out"], LOCAL),
@@ -42,6 +42,7 @@ const GOLDEN: [Golden; 22] = [
     ("allow-host-before-111", &["allow-host-before-111-out"], LOCAL),
     ("audit-full-rule", &["audit-full-rule-out"], LOCAL),
     ("custom-simple-http", &["custom-grpc-provider-out1"], LOCAL),
+    ("custom-simple-http", &["custom-grpc-provider-no-namespace-out1"], LOCAL),
     ("custom-simple-http", &["custom-http-provider-out1"], LOCAL),
     ("custom-simple-http", &["custom-bad-out"], LOCAL),
     (
