@@ -19,11 +19,13 @@ const NEEDED: [(&str, &str); 4] =
     [("cel/", "`cel`"), ("opa/", "`opa`"), ("wristband/", "`wristband`"), ("x509/", "`x509`")];
 
 /// What of a configuration needs which part.
-const NEEDING: [(&str, &[&str]); 4] = [
+const NEEDING: [(&str, &[&str]); 5] = [
     ("`cel`", &["\"predicate\"", "\"expression\"", "\"urlExpression\"", "\"template\""]),
     ("`opa`", &["\"opa\""]),
-    ("`wristband`", &["\"wristband\""]),
+    ("`wristband`", &["\"wristband\"", "\"wristbandDiscovery\""]),
     ("`x509`", &["\"x509\""]),
+    // Who calls is known by certificates, unless the options say otherwise.
+    ("`Certificate`", &["AuthorizationPolicy\"", "\"eastWest\""]),
 ];
 
 fn main() {
