@@ -39,11 +39,14 @@ fn shown(paths: &Paths) {
         assert_eq!(lines.first(), Some(&title), "{block}");
         assert!(lines.get(2).is_some_and(|line| line.starts_with(status)), "{block}");
         let says = |words: &str| lines.iter().any(|line| line.contains(words));
-        assert!(says("decided by    default/talker"), "{block}");
+        assert!(says("decided by    default/talker-api, rule"), "{block}");
         match status {
-            "200" => assert!(says("upstream saw  ") && says("x-user: j"), "{block}"),
+            "200" => {
+                let rule = if title.contains("key") { "rule friends: it knows" } else { "rule staff: it knows" };
+                assert!(says(rule) && says("upstream saw  ") && says("x-user: j"), "{block}");
+            }
             "403" => assert!(says("rule admins-only"), "{block}"),
-            _ => assert!(says("reason        "), "{block}"),
+            _ => assert!(says("rules friends and staff: none knows") && says("reason        "), "{block}"),
         }
     }
 }

@@ -83,12 +83,13 @@ impl Stage {
 
     fn play(&self, act: &Act, out: &mut dyn Write) -> Result<u16, String> {
         let response = self.ask("/hello", act.credential.as_deref())?;
-        let log = self.log_line(self.asked.get())?;
-        self.say(out, &self.block(act, &response, &log))?;
+        let log = self.nth(self.asked.get(), Self::log)?;
+        let steps = self.nth(self.asked.get(), Self::steps)?;
+        self.say(out, &self.block(act, &response, &log, &steps))?;
         Ok(response.status)
     }
 
-    fn block(&self, act: &Act, response: &Response, log: &Value) -> String {
+    fn block(&self, act: &Act, response: &Response, log: &Value, steps: &str) -> String {
         let Style { bold, plain, dim } = self.style;
         let colour = self.style.of(response.status);
         let mut lines = vec![
@@ -98,16 +99,33 @@ impl Stage {
         ];
         let field = |name: &str| log[name].as_str().filter(|value| !value.is_empty());
         let auth_config = field("auth_config").unwrap_or("no AuthConfig");
+        let asked = |wanted: bool| {
+            let asked = steps.split("; ").filter_map(|step| step.strip_prefix("authentication ")?.split_once(": "));
+            let names = asked.filter(|(_, outcome)| (*outcome == "ok") == wanted).map(|(name, _)| name);
+            names.collect::<Vec<_>>().join(" and ")
+        };
         lines.push(match (response.status, field("rule")) {
-            (200, _) => format!("  decided by    {auth_config}: identity found, every rule granted"),
+            (200, _) => {
+                format!(
+                    "  decided by    {auth_config}, rule {bold}{}{plain}: it knows who asks, and none denies",
+                    asked(true)
+                )
+            }
             (_, Some(rule)) => format!("  decided by    {auth_config}, rule {bold}{rule}{plain}"),
-            (_, None) => format!("  decided by    {auth_config}: no authentication rule found an identity"),
+            (_, None) => {
+                format!("  decided by    {auth_config}, rules {bold}{}{plain}: none knows who asks", asked(false))
+            }
         });
         lines.extend(field("reason").map(|reason| format!("  reason        {reason}")));
         if let Ok(saw) = serde_json::from_slice::<Saw>(&response.body) {
-            let told = saw.headers.iter().filter(|(name, _)| name == "x-user" || name == "x-groups");
-            let told: Vec<String> = told.map(|(name, value)| format!("{name}: {value}")).collect();
-            lines.push(format!("  upstream saw  {}", told.join("   ")));
+            let told = saw.headers.iter().map(|(name, value)| match name.as_str() {
+                "authorization" => format!("{name}: …"),
+                _ => format!("{name}: {value}"),
+            });
+            lines.extend(told.enumerate().map(|(index, header)| {
+                let title = if index == 0 { "upstream saw" } else { "" };
+                format!("  {title:<12}  {header}")
+            }));
         }
         lines.join("\n") + "\n\n"
     }
@@ -152,12 +170,18 @@ impl Stage {
         output.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
-    /// The line of the `number`-th request.
-    fn log_line(&self, number: usize) -> Result<Value, String> {
+    /// The steps of each decision, by the filter's debug log.
+    fn steps(&self) -> Vec<String> {
+        let lines = self.envoy.plugin_log("sidegate", "debug");
+        lines.into_iter().filter(|line| line.starts_with("request ")).collect()
+    }
+
+    /// What is logged of the `number`-th request.
+    fn nth<T>(&self, number: usize, log: impl Fn(&Self) -> Vec<T>) -> Result<T, String> {
         let end = Instant::now() + Duration::from_secs(5);
         while Instant::now() < end {
-            if let Some(line) = self.log().get(number - 1) {
-                return Ok(line.clone());
+            if let Some(line) = log(self).into_iter().nth(number - 1) {
+                return Ok(line);
             }
             std::thread::sleep(Duration::from_millis(20));
         }
