@@ -199,7 +199,7 @@ run_fuzz() {
   local targets=("$@")
   (($# > 0)) || mapfile -t targets < <(cargo fuzz list)
   for target in "${targets[@]}"; do
-    patiently "building $target" cargo fuzz build --sanitizer none "$target" 2>/dev/null || die "$target cannot be built"
+    quietly "building $target" cargo fuzz build --sanitizer none "$target" || die "$target cannot be built"
     corpus=(target/corpus/"$target")
     mkdir -p "${corpus[0]}"
     [[ ! -d corpus/$target ]] || corpus+=(corpus/"$target")
