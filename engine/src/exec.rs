@@ -63,15 +63,10 @@ impl Calls {
         self.made.set(id.0.saturating_add(1));
         self.unsent.borrow_mut().push(Call { id, question, timeout });
         self.replies.borrow_mut().insert(id, None);
-        poll_fn(|_| {
-            let mut replies = self.replies.borrow_mut();
-            match replies.get_mut(&id).and_then(Option::take) {
-                Some(reply) => {
-                    replies.remove(&id);
-                    Poll::Ready(reply)
-                }
-                None => Poll::Pending,
-            }
+        let _waits = Waits { calls: self, id };
+        poll_fn(|_| match self.replies.borrow_mut().get_mut(&id).and_then(Option::take) {
+            Some(reply) => Poll::Ready(reply),
+            None => Poll::Pending,
         })
         .await
     }
@@ -93,6 +88,20 @@ impl Calls {
         for reply in self.replies.borrow_mut().values_mut().filter(|reply| reply.is_none()) {
             *reply = Some(Err(CallError::Timeout));
         }
+    }
+}
+
+/// Somebody who waits for an answer. Once it is dropped the question is not handed out any more, nor the answer kept that may
+/// still come.
+struct Waits<'a> {
+    calls: &'a Calls,
+    id: CallId,
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.calls.replies.borrow_mut().remove(&self.id);
+        self.calls.unsent.borrow_mut().retain(|call| call.id != self.id);
     }
 }
 
@@ -207,6 +216,32 @@ mod tests {
         assert_eq!(calls.take_unsent().len(), 2, "both are under way together");
         calls.reply(CallId(1), Ok(Reply::DocumentRefreshed));
         assert_eq!(task.poll(), Poll::Ready(ControlFlow::Break(2)));
+    }
+
+    #[test]
+    fn who_does_not_wait_any_more_asks_nothing_and_keeps_nothing() {
+        let calls = Rc::new(Calls::default());
+        let mut task = Task::new({
+            let calls = Rc::clone(&calls);
+            async move {
+                let asking = [1, 2].into_iter().map(|key_set| {
+                    let calls = &calls;
+                    async move { if key_set == 1 { ask(calls, 1).await.is_ok() } else { true } }
+                });
+                let first = each(asking, |done| if done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) });
+                assert!(first.await.is_break());
+                ask(&calls, 3).await
+            }
+        });
+        assert!(task.poll().is_pending());
+        let asked = calls.take_unsent();
+        assert_eq!(asked.len(), 1, "the first was left before it was handed out: {asked:?}");
+        assert_eq!(asked.first().map(|call| call.id), Some(CallId(1)));
+        calls.reply(CallId(0), Ok(Reply::DocumentRefreshed));
+        assert_eq!(calls.replies.borrow().len(), 1, "an answer is kept that nobody takes");
+        calls.reply(CallId(1), Ok(Reply::DocumentRefreshed));
+        assert_eq!(task.poll(), Poll::Ready(Ok(Reply::DocumentRefreshed)));
+        assert!(calls.replies.borrow().is_empty());
     }
 
     #[test]
