@@ -68,9 +68,9 @@ impl HttpRequest {
         self.headers.push((name.to_owned(), value.into()));
     }
 
-    /// Digest of everything that is sent, and of a key.
+    /// Digest of everything that is sent, of what is taken as an answer, and of a key.
     pub(crate) fn digest(&self, key: &[u8; 32]) -> [u8; 32] {
-        let Self { method, scheme, authority, path, clusters, headers, body, max_response_bytes: _, share: _ } = self;
+        let Self { method, scheme, authority, path, clusters, headers, body, max_response_bytes, share: _ } = self;
         let mut digest = Sha256::new().chain_update(key);
         let mut add = |part: &[u8]| {
             // Each part goes with its length, so that no two lists of parts look the same.
@@ -85,6 +85,7 @@ impl HttpRequest {
             add(value.as_bytes());
         }
         add(body);
+        add(&max_response_bytes.to_be_bytes());
         digest.finalize().into()
     }
 }
@@ -184,5 +185,29 @@ impl CallError {
     /// The shell answered another question.
     pub(crate) fn unfit() -> Self {
         Self::Failed("the answer is of another kind".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_shared_by_those_alone_who_would_take_the_same() {
+        let request = |path: &str, max_response_bytes| HttpRequest {
+            method: "GET".to_owned(),
+            scheme: "http",
+            authority: "a.test".to_owned(),
+            path: path.to_owned(),
+            clusters: vec!["a".to_owned()],
+            headers: Vec::new(),
+            body: Vec::new(),
+            max_response_bytes,
+            share: None,
+        };
+        let digest = |path, max_response_bytes| request(path, max_response_bytes).digest(&[0; 32]);
+        assert_eq!(digest("/", 10), digest("/", 10));
+        assert_ne!(digest("/", 10), digest("/x", 10));
+        assert_ne!(digest("/", 10), digest("/", 11), "one of two rules would get more than it takes");
     }
 }
