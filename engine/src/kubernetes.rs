@@ -80,8 +80,14 @@ impl Kubernetes {
         }
         request.body = review.to_string().into_bytes();
         let reply = self.endpoint.ask(request, cx).await?;
-        if !matches!(reply.status, 200 | 201) {
-            return Err(self.unfit(format!("the answer has status {}", reply.status)));
+        let status = || format!("the answer has status {}", reply.status);
+        match reply.status {
+            200 | 201 => {}
+            // It makes no sense of what was asked, which is of this request: another time it will not either.
+            400 | 422 => {
+                return Err(StepError::failed("the Kubernetes API server cannot review this").because(status()));
+            }
+            _ => return Err(self.unfit(status())),
         }
         match serde_json::from_slice(&reply.body) {
             Ok(Value::Object(mut answer)) => {

@@ -34,6 +34,7 @@ const ALL: &[(&str, Case<World>)] = &[
     ("kubernetesTokenReview: if the proxy may not ask, nothing is decided", may_not_ask_for_tokens),
     ("kubernetesSubjectAccessReview: a Role lets an account do what it names, and nothing else", role),
     ("kubernetesSubjectAccessReview: a ClusterRole lets a group get a path", group),
+    ("kubernetesSubjectAccessReview: of nobody there is no review, and no access", of_nobody),
     ("kubernetesSubjectAccessReview: once the binding is gone, access is", unbound),
     ("kubernetesSubjectAccessReview: if the proxy may not ask, nothing is decided", may_not_ask_for_access),
     ("wristband: kube-apiserver knows its holder, by the documents that Sidegate serves", wristbands),
@@ -377,6 +378,11 @@ fn group(world: &World) {
     world.stage.until(200, || ask(r#"["others","greeters"]"#, "/hello"));
     denied(&ask(r#"["others"]"#, "/hello"), 403, "not authorized");
     denied(&ask(r#"["greeters"]"#, "/elsewhere"), 403, "not authorized");
+}
+
+fn of_nobody(world: &World) {
+    let request = Request::new("GET", "/hello", "api.test").header("x-groups", "[]");
+    denied(&world.stage.send("path", request), 403, "cannot review this");
 }
 
 fn unbound(world: &World) {

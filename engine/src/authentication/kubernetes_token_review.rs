@@ -54,6 +54,9 @@ impl KubernetesTokenReview {
     pub(super) async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
         let token = self.credentials.find(&cx.request)?;
         let Ok(token) = str::from_utf8(&token) else { return Err(not_authenticated().because("it is no text")) };
+        if token.is_empty() {
+            return Err(not_authenticated().because("it is empty"));
+        }
         let audiences = self.audiences(cx);
         let review = json!({
             "apiVersion": "authentication.k8s.io/v1",

@@ -60,6 +60,9 @@ impl OAuth2Introspection {
 
     pub(super) async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
         let token = self.credentials.find(&cx.request)?;
+        if token.is_empty() {
+            return Err(inactive().because("it is empty"));
+        }
         let mut request = self.endpoint.request("POST");
         request.headers = vec![
             ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned()),
