@@ -32,7 +32,16 @@ fn uma() -> RemoteDocuments {
 
 fn rego(ttl: Option<u64>) -> RemoteDocuments {
     let url = "https://policies.example.com/v1/policies/a?token=s3cret".to_owned();
-    build(Location::Rego(rego::Place { url, credential: None, max_bytes: 99, version: RegoVersion::V0 }), ttl)
+    build(
+        Location::Rego(rego::Place {
+            url,
+            credential: None,
+            max_bytes: 99,
+            version: RegoVersion::V0,
+            all_values: false,
+        }),
+        ttl,
+    )
 }
 
 fn begin(documents: &RemoteDocuments, now: Timestamp) -> Fetch {

@@ -10,7 +10,7 @@ use sidegate_config::{ExternalPolicySpec, HttpMethod, OpaSpec, RegoVersion};
 use crate::compile::Compiler;
 use crate::credentials::Credential;
 use crate::error::StepError;
-use crate::outbound::{self, MAX_RESPONSE_BYTES};
+use crate::outbound;
 use crate::rego::{self, Asked, Policy};
 use crate::remote::{DocumentId, Location, Source};
 use crate::request::Attribute;
@@ -120,8 +120,9 @@ impl External {
             compiler.at("method", |compiler| compiler.problem("a policy is fetched by `GET`"));
         }
         let credential = Credential::compile(shared_secret_ref.as_ref(), credentials.as_ref(), compiler);
-        let max_bytes = max_response_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(MAX_RESPONSE_BYTES);
-        let place = crate::remote::rego::Place { url: url.clone(), credential, max_bytes, version };
+        let max_bytes = outbound::max_response_bytes(*max_response_bytes);
+        let all_values = asked == Asked::All;
+        let place = crate::remote::rego::Place { url: url.clone(), credential, max_bytes, version, all_values };
         let ttl = u64::try_from(*ttl).ok().filter(|ttl| *ttl > 0).map(Duration::from_secs);
         let source = Source { location: Location::Rego(place), ttl, timeout: outbound::timeout(*timeout) };
         match compiler.shared.remote.add(source) {

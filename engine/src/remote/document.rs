@@ -36,7 +36,7 @@ impl Document {
                 Ok((Self::Keys(Rc::new(KeySet { keys, algorithms })), notes))
             }
             Location::Uma(issuer) => Ok((Self::Uma(Rc::new(uma::parse(content, issuer)?)), Vec::new())),
-            Location::Rego(place) => Ok((Self::Rego(rego::parse(content, place.version)?), Vec::new())),
+            Location::Rego(place) => Ok((Self::Rego(rego::parse(content, place)?), Vec::new())),
         }
     }
 }

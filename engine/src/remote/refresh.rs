@@ -164,7 +164,7 @@ impl Refresh {
                 request.headers.push(("accept".to_owned(), kinds.to_owned()));
                 request.max_response_bytes = jwks::MAX_BYTES;
             }
-            Location::Rego(rego::Place { url: _, credential, max_bytes, version: _ }) => {
+            Location::Rego(rego::Place { url: _, credential, max_bytes, version: _, all_values: _ }) => {
                 if let Some(credential) = credential {
                     credential.place(request);
                 }

@@ -19,6 +19,8 @@ pub struct Place {
     pub max_bytes: usize,
     /// What it is written in.
     pub version: RegoVersion,
+    /// Whether all of its rules are asked for their value: not every policy can be asked for that.
+    pub all_values: bool,
 }
 
 #[derive(Deserialize)]
@@ -48,15 +50,17 @@ pub fn unwrap(reply: HttpReply) -> Result<Vec<u8>, String> {
 ///
 /// # Errors
 /// It is no text, or does not compile.
-pub fn parse(text: &[u8], version: RegoVersion) -> Result<Rc<str>, String> {
+pub fn parse(text: &[u8], place: &Place) -> Result<Rc<str>, String> {
     let text = str::from_utf8(text).map_err(|_| "the policy is not UTF-8".to_owned())?;
-    check(text, version)?;
+    check(text, place)?;
     Ok(text.into())
 }
 
 #[cfg(feature = "opa")]
-fn check(text: &str, version: RegoVersion) -> Result<(), String> {
-    match crate::rego::Policy::compile(text, version, crate::rego::Asked::Allow) {
+fn check(text: &str, place: &Place) -> Result<(), String> {
+    use crate::rego::{Asked, Policy};
+    let asked = if place.all_values { Asked::All } else { Asked::Allow };
+    match Policy::compile(text, place.version, asked) {
         Ok(_) => Ok(()),
         Err(mistakes) => {
             let mistake = mistakes.first().map(ToString::to_string).unwrap_or_default();
@@ -67,7 +71,7 @@ fn check(text: &str, version: RegoVersion) -> Result<(), String> {
 
 /// Nobody asks for policies in a build without Rego.
 #[cfg(not(feature = "opa"))]
-fn check(_text: &str, _version: RegoVersion) -> Result<(), String> {
+fn check(_text: &str, _place: &Place) -> Result<(), String> {
     Ok(())
 }
 
@@ -76,10 +80,23 @@ mod tests {
     use super::*;
     use crate::request::Headers;
 
+    fn place(all_values: bool) -> Place {
+        Place { url: String::new(), credential: None, max_bytes: 0, version: RegoVersion::V0, all_values }
+    }
+
     fn read(content_type: &str, body: &[u8]) -> Result<String, String> {
         let headers = Headers::from_pairs([("content-type", content_type)]);
         let reply = HttpReply { status: 200, headers, body: body.to_vec(), ..HttpReply::default() };
-        parse(&unwrap(reply)?, RegoVersion::V0).map(|text| text.to_string())
+        parse(&unwrap(reply)?, &place(false)).map(|text| text.to_string())
+    }
+
+    /// Else each request would find that out, and the policy that was good would be gone.
+    #[test]
+    fn a_policy_that_cannot_be_asked_for_all_values_is_none_where_they_are_asked_for() {
+        let rules: String = (0..300).map(|number| format!("r{number} = {number}\n")).collect();
+        let text = format!("allow = true\n{rules}");
+        assert!(parse(text.as_bytes(), &place(false)).is_ok());
+        assert!(parse(text.as_bytes(), &place(true)).unwrap_err().contains("more than 250 rules"));
     }
 
     #[test]

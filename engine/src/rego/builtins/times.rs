@@ -34,7 +34,7 @@ fn check_layout(layout: &str) -> Result<(), Stop> {
     if known.contains(&layout) {
         return Ok(());
     }
-    Err(Fault::Failed(format!("the layout `{layout}` is not in Sidegate: use RFC3339")).into())
+    Err(Fault::Failed("a layout of times is not in Sidegate: use RFC3339".to_owned()).into())
 }
 
 /// The moment in a number, or in a list with a zone behind it and maybe more.
@@ -50,7 +50,8 @@ fn moment(value: &Value) -> Result<(OffsetDateTime, Vec<&Value>), Stop> {
         None => UtcOffset::UTC,
         Some(Value::String(zone)) => match zone.as_ref() {
             "" | "UTC" => UtcOffset::UTC,
-            zone => return Err(Fault::Failed(format!("the zone `{zone}` is not in Sidegate: use UTC")).into()),
+            // It is not named, since it may come of the request.
+            _ => return Err(Fault::Failed("a time zone is not in Sidegate: use UTC".to_owned()).into()),
         },
         Some(_) => return Err(Stop::Undefined),
     };
