@@ -23,7 +23,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::case::{Received, Service, Wire};
+use crate::case::{Received, Service, When, Wire};
 use crate::fixtures;
 
 type Body = BoxBody<Bytes, io::Error>;
@@ -49,8 +49,8 @@ struct State {
     asked: BTreeMap<String, usize>,
     /// Requests, but for documents that are fetched in their own time, that nobody has looked at yet.
     got: BTreeMap<usize, Received>,
-    /// Nothing is answered for now.
-    held: bool,
+    /// Requests like these are not answered for now.
+    held: Option<When>,
 }
 
 impl Services {
@@ -91,7 +91,7 @@ impl Services {
         Ok(address)
     }
 
-    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    pub(super) async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let service = service_fn(move |request| {
             // Here requests are in order; their bodies may end in any.
             let number = self.arrived.fetch_add(1, Ordering::Relaxed);
@@ -130,11 +130,17 @@ impl Services {
 
     /// From now on nothing is answered, until it is released: what is asked meanwhile waits.
     pub fn hold(&self, authority: &str, held: bool) {
+        self.hold_those(authority, held.then(When::default));
+    }
+
+    /// The same, of requests that are like this; none: all are answered.
+    pub fn hold_those(&self, authority: &str, held: Option<When>) {
         self.lock().entry(authority.to_owned()).or_default().held = held;
     }
 
-    async fn while_held(&self, authority: &str) {
-        while self.lock().get(authority).is_some_and(|state| state.held) {
+    async fn while_held(&self, authority: &str, request: &Received) {
+        let is_held = |state: &State| state.held.as_ref().is_some_and(|held| held.differs(request).is_none());
+        while self.lock().get(authority).is_some_and(is_held) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -164,18 +170,18 @@ impl Services {
     /// An error ends the connection.
     async fn answer(self, arrived: usize, request: Request<Incoming>) -> Result<Response<Body>, io::Error> {
         let (authority, request) = received(request).await?;
-        let reply = {
+        let (request, reply) = {
             let mut state = self.lock();
             let State { service, request: number, asked, got, .. } = state.entry(authority.clone()).or_default();
             *asked.entry(request.path_alone().to_owned()).or_default() += 1;
             let request = service.receive(request);
             let reply = service.reply(&request, *number).cloned();
             if !service.has_document(&request.path) {
-                got.insert(arrived, request);
+                got.insert(arrived, request.clone());
             }
-            reply
+            (request, reply)
         };
-        self.while_held(&authority).await;
+        self.while_held(&authority, &request).await;
         let Some(reply) = reply else { return Ok(response(&Wire { status: 404, ..Wire::default() }, End::Proper)) };
         tokio::time::sleep(Duration::from_millis(reply.delay)).await;
         if reply.reset {
@@ -198,7 +204,8 @@ enum End {
     Never,
 }
 
-fn server_config(certificate: &str) -> Result<ServerConfig, Box<dyn Error + Send + Sync>> {
+/// TLS with a certificate of the fixtures.
+pub(super) fn server_config(certificate: &str) -> Result<ServerConfig, Box<dyn Error + Send + Sync>> {
     let file = |end: &str| fixtures::path(&format!("certs/{certificate}.{end}"));
     let chain = vec![CertificateDer::from_pem_file(file("pem"))?];
     let key = PrivateKeyDer::from_pem_file(file("key"))?;
