@@ -2,16 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
+use sidegate_engine::trace::Stage;
+use sidegate_tests::case::Service;
 use sidegate_tests::client::{self, Response};
 use sidegate_tests::envoy::Paths;
-use sidegate_tests::envoy::config::Listener;
+use sidegate_tests::envoy::config::{Cluster, Listener};
 use sidegate_tests::faults::{ALL, Asked, End, Trouble, When};
+use sidegate_tests::servers::door::Door;
+use sidegate_tests::servers::services::Services;
+use tokio::runtime::Runtime;
 
-use super::table::{PATIENCE, check, request};
+use super::table::{self, PATIENCE, check, request, saw};
 use crate::world::World;
 
 type Observed = Result<BTreeMap<String, Result<Seen, String>>, String>;
@@ -39,14 +44,13 @@ pub fn trials(paths: &Paths) -> Vec<Trial> {
 }
 
 fn cells() -> impl Iterator<Item = (&'static Asked, Trouble)> {
-    Trouble::LATER
-        .into_iter()
+    Trouble::real()
         .flat_map(|trouble| ALL.iter().filter(|asked| asked.is_refreshed()).map(move |asked| (asked, trouble)))
 }
 
 fn judge(asked: &Asked, trouble: Trouble, Seen { before, after, reached, told }: &Seen) -> Result<(), String> {
-    check(before.status == 200, || format!("it does not even begin: {before:?}"))?;
-    check(after.status == 200 && *reached, || format!("what was here is not in force any more: {after:?}"))?;
+    check(is_decided_by_it(asked, before), || format!("it does not even begin: {before:?}"))?;
+    check(is_decided_by_it(asked, after) && *reached, || format!("what was here is not in force any more: {after:?}"))?;
     match asked.end(trouble) {
         End::Ok => check(told.is_empty(), || format!("nothing is wrong with the document: {told:?}")),
         End::Failed { why, .. } => {
@@ -55,23 +59,91 @@ fn judge(asked: &Asked, trouble: Trouble, Seen { before, after, reached, told }:
     }
 }
 
+/// Without the document it would be denied, or decided without the metadata that the upstream is told of.
+fn is_decided_by_it(asked: &Asked, response: &Response) -> bool {
+    let found = || saw(response).is_ok_and(|saw| saw.headers.iter().any(|(name, _)| name == "x-it"));
+    response.status == 200 && (asked.stage != Stage::Metadata || found())
+}
+
 fn configuration(trouble: Trouble) -> String {
-    let cells = || cells().filter(|(_, other)| *other == trouble).map(|(asked, _)| asked);
-    let upstream = |asked: &Asked| json!({ "url": asked.place(trouble).faulty, "cluster": "services" });
+    let asked = || cells().filter(|(_, other)| *other == trouble).map(|(asked, _)| asked);
+    let upstreams: BTreeMap<String, &str> = asked()
+        .flat_map(|asked| {
+            let place = asked.place(trouble);
+            [(place.faulty, trouble.cluster()), (place.sound, trouble.sound_cluster())]
+        })
+        .collect();
+    let upstreams: Vec<Value> =
+        upstreams.iter().map(|(url, cluster)| json!({ "url": url, "cluster": cluster })).collect();
+    let auth_configs = asked().map(|asked| asked.refreshed_auth_config(trouble));
     json!({
         "apiVersion": "sidegate.dev/v1alpha1",
         "kind": "PluginConfig",
-        "resources": cells().filter_map(|asked| asked.refreshed_auth_config(trouble)).collect::<Vec<Value>>(),
-        "upstreams": cells().map(upstream).collect::<Vec<Value>>(),
+        "resources": auth_configs.chain([table::client()]).collect::<Vec<Value>>(),
+        "upstreams": upstreams,
     })
     .to_string()
 }
 
+/// Servers that are in no trouble yet.
+struct Servers {
+    services: Services,
+    scripted: BTreeMap<String, Service>,
+    /// Those whose trouble is in what is behind their address.
+    doors: Vec<(Trouble, Door)>,
+    clusters: Vec<Cluster>,
+    runtime: Runtime,
+}
+
+impl Servers {
+    fn start() -> Result<Self, String> {
+        let text = |error: std::io::Error| error.to_string();
+        let runtime = Runtime::new().map_err(text)?;
+        let scripted = table::merged(cells().flat_map(|(asked, trouble)| asked.services_in_trouble_later(trouble)));
+        let (services, doors, by_tls) = runtime.block_on(async {
+            let services = Services::start().await.map_err(text)?;
+            services.add(&scripted);
+            let mut doors = Vec::new();
+            for trouble in Trouble::real().filter(|trouble| trouble.behind().is_some()) {
+                doors.push((trouble, Door::open(&services, trouble.behind_before()).await.map_err(text)?));
+            }
+            let right = Trouble::NoneByTls.certificate().unwrap_or_default();
+            let by_tls = services.listen_tls(right).await.map_err(text)?;
+            Ok::<_, String>((services, doors, by_tls))
+        })?;
+        let plain = Cluster::new(Trouble::None.cluster(), services.address);
+        let sound = Cluster { tls: true, ..Cluster::new(Trouble::NoneByTls.cluster(), by_tls) };
+        let of_doors = doors.iter().map(|(trouble, door)| Cluster {
+            tls: trouble.certificate().is_some(),
+            ..Cluster::new(trouble.cluster(), door.address)
+        });
+        let clusters = of_doors.chain([plain, sound]).collect();
+        Ok(Self { services, scripted, doors, clusters, runtime })
+    }
+
+    fn come_into_trouble(&mut self) -> Result<(), String> {
+        self.services.request(self.scripted.keys(), 2);
+        self.runtime.block_on(async {
+            for (trouble, door) in &mut self.doors {
+                if let Some(behind) = trouble.behind() {
+                    door.lead_to(behind).await.map_err(|error| error.to_string())?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn fetches(&self, asked: &Asked, trouble: Trouble) -> usize {
+        let url = asked.place(trouble).faulty;
+        self.services.asked(url.rsplit('/').next().unwrap_or_default(), asked.path)
+    }
+}
+
 fn observe(paths: &Paths) -> Observed {
-    let listeners = Trouble::LATER.map(|trouble| Listener::new(trouble.name(), &paths.wasm, &configuration(trouble)));
-    let services: BTreeMap<_, _> =
-        cells().flat_map(|(asked, trouble)| asked.services_in_trouble_later(trouble)).collect();
-    let world = World::with(paths, &listeners, &services)?;
+    let mut servers = Servers::start()?;
+    let listener = |trouble: Trouble| Listener::new(trouble.name(), &paths.wasm, &configuration(trouble));
+    let listeners: Vec<Listener> = Trouble::real().map(listener).collect();
+    let world = World::with_clusters(paths, &listeners, &[].into(), &servers.clusters)?;
     for (asked, trouble) in cells() {
         if let When::Before { what, .. } = asked.when {
             world.envoy.wait_for_document(trouble.name(), what, &asked.document(trouble))?;
@@ -82,38 +154,46 @@ fn observe(paths: &Paths) -> Observed {
         world.block_on(client::send(world.address(trouble.name()), &request))
     };
     let before: Vec<_> = cells().map(send).collect();
-    world.services.request(services.keys(), 2);
+    servers.come_into_trouble()?;
+    let begun = Instant::now();
+    let fetched: Vec<usize> = cells().map(|(asked, trouble)| servers.fetches(asked, trouble)).collect();
     let mut observed = BTreeMap::new();
-    for ((asked, trouble), before) in cells().zip(before) {
+    for (((asked, trouble), before), fetched) in cells().zip(before).zip(fetched) {
         let id = asked.place(trouble).id;
-        let told = told(&world, asked, trouble);
+        let patient_until = begun + asked.refreshed_within() + PATIENCE;
+        let is_fetched = || servers.fetches(asked, trouble) > fetched;
+        let told = told(&world, (asked, trouble), is_fetched, patient_until);
         let seen = before.and_then(|before| {
             let after = send((asked, trouble))?;
-            Ok(Seen { before, after, reached: world.upstream.saw(&format!("/cells/{id}")), told })
+            let reached = world.upstream.seen(&format!("/cells/{id}")) == 2;
+            Ok(Seen { before, after, reached, told })
         });
         observed.insert(id, seen);
     }
     Ok(observed)
 }
 
-/// What the log says of the fetches that failed, once there was one, or none for a while where nothing is wrong with it.
-fn told(world: &World, asked: &Asked, trouble: Trouble) -> Vec<String> {
+/// What the log says of the fetches that failed, once one did for the reason that is expected, or one was made where nothing is
+/// wrong with the document.
+fn told(
+    world: &World,
+    (asked, trouble): (&Asked, Trouble),
+    is_fetched: impl Fn() -> bool,
+    patient_until: Instant,
+) -> Vec<String> {
     let When::Before { what, .. } = asked.when else { return Vec::new() };
     let begin = format!("the {what} of `{}` cannot be fetched: ", asked.document(trouble));
-    let asked_before = fetches(world, asked, trouble);
-    let end = Instant::now() + PATIENCE;
+    let end = asked.end(trouble);
     loop {
         let lines = world.envoy.plugin_log(trouble.name(), "error").into_iter().filter(|line| line.starts_with(&begin));
         let lines: Vec<String> = lines.collect();
-        let refreshed = asked.end(trouble) == End::Ok && fetches(world, asked, trouble) > asked_before;
-        if !lines.is_empty() || refreshed || Instant::now() > end {
+        let is_told = match &end {
+            End::Ok => !lines.is_empty() || is_fetched(),
+            End::Failed { why, .. } => lines.iter().any(|line| line.contains(why)),
+        };
+        if is_told || Instant::now() > patient_until {
             return lines;
         }
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(50));
     }
-}
-
-fn fetches(world: &World, asked: &Asked, trouble: Trouble) -> usize {
-    let url = asked.place(trouble).faulty;
-    world.services.asked(url.rsplit('/').next().unwrap_or_default(), asked.path)
 }

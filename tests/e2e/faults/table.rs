@@ -98,7 +98,7 @@ impl Servers {
         let text = |error: std::io::Error| error.to_string();
         let runtime = tokio::runtime::Runtime::new().map_err(text)?;
         let services = runtime.block_on(Services::start()).map_err(text)?;
-        services.add(&scripted());
+        services.add(&merged(cells().flat_map(|(asked, trouble)| asked.services(trouble))));
         let talker = runtime.block_on(Talker::start(b"SSH-2.0-no-http\r\n")).map_err(text)?;
         let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
         let mut addresses = vec![("plain", services.address), ("refused", nobody), ("no-http", talker.address)];
@@ -118,9 +118,9 @@ impl Servers {
 }
 
 /// What all servers answer, by authority.
-fn scripted() -> BTreeMap<String, Service> {
+pub fn merged(services: impl Iterator<Item = (String, Service)>) -> BTreeMap<String, Service> {
     let mut all: BTreeMap<String, Service> = BTreeMap::new();
-    for (authority, service) in cells().flat_map(|(asked, trouble)| asked.services(trouble)) {
+    for (authority, service) in services {
         let known = all.entry(authority).or_default();
         known.grpc |= service.grpc;
         for (path, replies) in service.replies {
@@ -134,16 +134,12 @@ fn scripted() -> BTreeMap<String, Service> {
 /// All rules, with their servers in one trouble.
 fn configuration(trouble: Trouble) -> String {
     let mut resources: Vec<Value> = ALL.iter().map(|asked| asked.auth_config(trouble)).collect();
-    let secret = |name: &str, entries: Value| {
-        let metadata = json!({ "name": name, "labels": { "group": "friends" } });
-        json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": entries })
-    };
-    resources.push(secret("client", json!({ "clientID": "us", "clientSecret": format!("{SECRET}-of-us") })));
+    resources.push(client());
     resources.push(secret("proxy", json!({ "token": format!("{SECRET}-of-the-proxy") })));
     resources.push(secret("jane", json!({ "api_key": credential() })));
     let mut upstreams: BTreeMap<String, String> =
         ALL.iter().map(|asked| (asked.place(trouble).faulty, asked.cluster(trouble))).collect();
-    upstreams.extend(ALL.iter().map(|asked| (asked.place(trouble).sound, "plain".to_owned())));
+    upstreams.extend(ALL.iter().map(|asked| (asked.place(trouble).sound, trouble.sound_cluster().to_owned())));
     let kubernetes = ALL.iter().find(|asked| asked.host == "kubernetes").map(|asked| asked.place(trouble).faulty);
     json!({
         "apiVersion": "sidegate.dev/v1alpha1",
@@ -153,6 +149,16 @@ fn configuration(trouble: Trouble) -> String {
         "options": { "kubernetes": { "url": kubernetes, "tokenRef": { "name": "proxy" } } },
     })
     .to_string()
+}
+
+/// By what servers know us.
+pub fn client() -> Value {
+    secret("client", json!({ "clientID": "us", "clientSecret": format!("{SECRET}-of-us") }))
+}
+
+fn secret(name: &str, entries: Value) -> Value {
+    let metadata = json!({ "name": name, "labels": { "group": "friends" } });
+    json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": entries })
 }
 
 /// What Jane shows where no token of an issuer is asked for.
@@ -371,7 +377,7 @@ fn secrets(world: &World) -> Vec<String> {
     texts.into_iter().chain([metrics]).flat_map(told).chain(world.told_secrets()).collect()
 }
 
-fn saw(response: &Response) -> Result<Saw, String> {
+pub fn saw(response: &Response) -> Result<Saw, String> {
     serde_json::from_slice(&response.body).map_err(|error| error.to_string())
 }
 

@@ -7,6 +7,7 @@ mod services;
 mod trouble;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sidegate_engine::trace::Stage;
@@ -131,7 +132,7 @@ impl Asked {
         Place {
             id: format!("{}-{}", self.name, trouble.name()),
             faulty: format!("{}://{}.{}.test{port}", trouble.scheme(), self.host, trouble.name()),
-            sound: "http://sound.test".to_owned(),
+            sound: format!("{}://sound.test", trouble.scheme()),
         }
     }
 
@@ -161,8 +162,8 @@ impl Asked {
         })
     }
 
-    /// Where the rule says how long its document is good for; none if that cannot be said.
-    const fn refreshed(&self) -> Option<&'static str> {
+    /// Where the rule says how long its document is good for; none if its server alone says that.
+    const fn ttl(&self) -> Option<&'static str> {
         match self.name.as_bytes() {
             b"discovery" => Some("/spec/authentication/discovery/jwt"),
             b"keys" => Some("/spec/authentication/keys/jwt"),
@@ -171,18 +172,27 @@ impl Asked {
         }
     }
 
-    /// Whether it is a document that can be fetched anew each second.
+    /// Whether it is a document, which is fetched again and again.
     #[must_use]
     pub const fn is_refreshed(&self) -> bool {
-        self.refreshed().is_some()
+        matches!(self.when, When::Before { .. })
     }
 
-    /// The AuthConfig with the rule, whose document is fetched anew each second.
+    /// The AuthConfig with the rule, whose document is fetched as often as can be.
     #[must_use]
-    pub fn refreshed_auth_config(&self, trouble: Trouble) -> Option<Value> {
+    pub fn refreshed_auth_config(&self, trouble: Trouble) -> Value {
         let mut auth_config = self.auth_config(trouble);
-        auth_config.pointer_mut(self.refreshed()?)?["ttl"] = 1.into();
-        Some(auth_config)
+        if let Some(jwt) = self.ttl().and_then(|path| auth_config.pointer_mut(path)) {
+            jwt["ttl"] = 1.into();
+        }
+        auth_config
+    }
+
+    /// How long a fetch lets itself be waited for then.
+    #[must_use]
+    pub const fn refreshed_within(&self) -> Duration {
+        // A server may ask for a fetch each minute, and for none more often.
+        Duration::from_secs(if self.ttl().is_some() { 1 } else { 60 })
     }
 
     /// The servers, by authority.

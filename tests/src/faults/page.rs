@@ -22,22 +22,20 @@ pub fn made(page: &str) -> Result<String, String> {
     Ok(format!("{head}{BEGIN}\n{}", rows()))
 }
 
-/// What can be wrong, without that which is not.
-fn troubles() -> impl Iterator<Item = Trouble> {
-    Trouble::ALL.into_iter().filter(|trouble| !matches!(trouble, Trouble::None | Trouble::NoneByTls))
-}
-
 fn rows() -> String {
     let row = |cells: Vec<&str>| format!("| {} |", cells.join(" | "));
     let mut lines = vec!["## What can be wrong".to_owned(), String::new()];
     lines.extend([row(vec!["name", "with the server"]), row(vec!["---"; 2])]);
-    lines.extend(troubles().map(|trouble| row(vec![trouble.name(), trouble.title()])));
+    lines.extend(Trouble::real().map(|trouble| row(vec![trouble.name(), trouble.title()])));
     lines.extend([String::new(), "## What becomes of the request".to_owned(), String::new()]);
     lines.extend([LEGEND.to_owned(), String::new()]);
-    lines.push(row([""].into_iter().chain(troubles().map(Trouble::name)).collect()));
-    lines.push(row(vec!["---"; troubles().count() + 1]));
+    lines.push(row([""].into_iter().chain(Trouble::real().map(Trouble::name)).collect()));
+    lines.push(row(vec!["---"; Trouble::real().count() + 1]));
     lines.extend(ALL.iter().map(|asked| {
-        row([asked.title].into_iter().chain(troubles().map(|trouble| outcome(asked, &asked.end(trouble)))).collect())
+        row([asked.title]
+            .into_iter()
+            .chain(Trouble::real().map(|trouble| outcome(asked, &asked.end(trouble))))
+            .collect())
     }));
     lines.extend(later());
     lines.extend([String::new(), "## What clients and operators are told".to_owned()]);
@@ -51,11 +49,11 @@ fn later() -> Vec<String> {
     let row = |cells: Vec<&str>| format!("| {} |", cells.join(" | "));
     let mut lines = vec![String::new(), "## What becomes of documents that are here already".to_owned(), String::new()];
     lines.extend([LATER.to_owned(), String::new()]);
-    lines.push(row([""].into_iter().chain(Trouble::LATER.map(Trouble::name)).collect()));
-    lines.push(row(vec!["---"; Trouble::LATER.len() + 1]));
+    lines.push(row([""].into_iter().chain(Trouble::real().map(Trouble::name)).collect()));
+    lines.push(row(vec!["---"; Trouble::real().count() + 1]));
     let kept = |end: End| if end == End::Ok { "–" } else { "kept" };
     lines.extend(ALL.iter().filter(|asked| asked.is_refreshed()).map(|asked| {
-        row([asked.title].into_iter().chain(Trouble::LATER.map(|trouble| kept(asked.end(trouble)))).collect())
+        row([asked.title].into_iter().chain(Trouble::real().map(|trouble| kept(asked.end(trouble)))).collect())
     }));
     lines
 }
@@ -75,7 +73,7 @@ fn service(asked: &Asked) -> Vec<String> {
         When::Before { what, .. } => format!("log, behind ``the {what} of `URL` cannot be fetched``"),
     };
     let mut groups: Vec<(End, Vec<&str>)> = Vec::new();
-    for trouble in troubles() {
+    for trouble in Trouble::real() {
         let end = match asked.end(trouble) {
             End::Failed { reason, why } => End::Failed { reason: reason.replace(&asked.document(trouble), "URL"), why },
             End::Ok => End::Ok,

@@ -3,6 +3,7 @@
 use crate::case::{GrpcReply, Raw, ServiceReply};
 
 use super::SECRET;
+use crate::servers::door::Behind;
 
 /// What the log says of an answer that a request waited for in vain.
 pub(super) const LATE: &str = "it took too long";
@@ -71,18 +72,10 @@ impl Trouble {
         Self::Misnamed,
     ];
 
-    /// Those into which a server may come that was in none.
-    pub const LATER: [Self; 9] = [
-        Self::Reset,
-        Self::Slow,
-        Self::Stalled,
-        Self::Error,
-        Self::Redirect,
-        Self::Garbage,
-        Self::Truncated,
-        Self::Huge,
-        Self::ContentType,
-    ];
+    /// Those that are some.
+    pub fn real() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|trouble| !matches!(trouble, Self::None | Self::NoneByTls))
+    }
 
     /// Its name, good for a label of a host.
     #[must_use]
@@ -155,6 +148,32 @@ impl Trouble {
             Self::NoHttp => "no-http",
             Self::NoneByTls | Self::Expired | Self::Untrusted | Self::Misnamed => self.name(),
             _ => "plain",
+        }
+    }
+
+    /// The same of a server that is in no trouble, by the same scheme.
+    #[must_use]
+    pub const fn sound_cluster(self) -> &'static str {
+        if self.certificate().is_some() { Self::NoneByTls.cluster() } else { Self::None.cluster() }
+    }
+
+    /// What is behind the address of a server that has come into this trouble; none if that is not what changed.
+    #[must_use]
+    pub const fn behind(self) -> Option<Behind> {
+        match (self, self.certificate()) {
+            (Self::Refused, _) => Some(Behind::Nobody),
+            (Self::NoHttp, _) => Some(Behind::Talker),
+            (_, Some(certificate)) => Some(Behind::Tls(certificate)),
+            (_, None) => None,
+        }
+    }
+
+    /// What was behind it before.
+    #[must_use]
+    pub const fn behind_before(self) -> Behind {
+        match Self::NoneByTls.certificate() {
+            Some(certificate) if self.certificate().is_some() => Behind::Tls(certificate),
+            _ => Behind::Services,
         }
     }
 

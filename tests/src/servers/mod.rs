@@ -1,5 +1,6 @@
 //! The servers around Envoy: upstreams and outside services.
 
+pub mod door;
 pub mod keycloak;
 pub mod services;
 pub mod talker;

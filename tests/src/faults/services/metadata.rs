@@ -88,12 +88,16 @@ pub(super) const UMA_CONFIGURATION: Asked = Asked {
     host: "uma-configuration",
     spec: |place| metadata("uma-configuration", &uma(&place.faulty)),
     replies: |place| {
-        faulty([
-            ("/.well-known/uma2-configuration", uma_configuration(&place.faulty, &place.faulty, &place.faulty)),
-            ("/token", access_token()),
-            ("/resources", resource_ids()),
-            ("/resources/r1", resource()),
-        ])
+        let configuration = uma_configuration(&place.faulty, &issuer(place), &issuer(place));
+        // As often as a server may ask for it, which is once a minute.
+        let often = vec![("cache-control".to_owned(), "max-age=0".to_owned())];
+        Replies {
+            sound: answers_at(
+                place,
+                [("/token", access_token()), ("/resources", resource_ids()), ("/resources/r1", resource())],
+            ),
+            ..faulty([("/.well-known/uma2-configuration", ServiceReply { headers: often, ..configuration })])
+        }
     },
     error: No(HAS_STATUS_500),
     redirect: No(HAS_STATUS_302),
