@@ -41,8 +41,7 @@ pub struct EastWestOptions {
     /// Where `Peer` in a `CIDR` source is taken from in HTTP. Default: nowhere, and such policies are refused.
     pub peer_address: Option<PeerAddress>,
     /// Letters of paths are compared in any case. Default false.
-    #[serde(default)]
-    pub case_insensitive_paths: bool,
+    pub case_insensitive_paths: Option<bool>,
     /// What `%2f`, `%5c` and `\` in a path mean. Default `Ambiguous`.
     #[serde(default)]
     pub escaped_slash: EscapedSlash,

@@ -13,6 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
             assert_eq!(reading.views(view.as_bytes()).map(|again| again.raw).as_ref(), Some(view));
         }
         assert!(views.stripped.is_none_or(|stripped| !stripped.contains(';')));
+        assert!(views.otherwise.is_none_or(|path| path.starts_with('/') && !path.contains("//") && path != views.raw));
     }
     if let Some(host) = std::str::from_utf8(bytes).ok().and_then(host::bare) {
         assert!(!host.is_empty() && !host.bytes().any(|byte| byte.is_ascii_uppercase()));

@@ -234,7 +234,7 @@ impl Reader {
                 self.refuse(format!("{path}.sources"), "`JWT` goes with `enforcementLevel: Application` alone");
             }
         }
-        let mut reader = RuleReader::new(&path, namespace, self.options.case_insensitive_paths);
+        let mut reader = RuleReader::new(&path, namespace, self.options.case_insensitive_paths.unwrap_or(false));
         let groups = reader.groups(rule);
         let problems = reader.problems;
         let invalid = !problems.is_empty();

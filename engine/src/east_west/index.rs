@@ -105,8 +105,10 @@ const RAW: Views = 1;
 const OTHER: Views = 2;
 /// As it came, for those who look at that.
 const CAME: Views = 4;
+/// As others resolve it.
+const OTHERWISE: Views = 8;
 /// In each.
-pub const ALL: Views = RAW | OTHER | CAME;
+pub const ALL: Views = RAW | OTHER | CAME | OTHERWISE;
 
 /// The values that a request has.
 #[derive(Debug, Default)]
@@ -305,20 +307,23 @@ impl Index {
         if self.paths.is_empty() && self.written.is_empty() {
             return Some(());
         }
-        let path::Views { raw, stripped } = self.reading.views(path.as_bytes())?;
+        let path::Views { raw, stripped, otherwise } = self.reading.views(path.as_bytes())?;
         let mut came = cut(path);
         let lower;
         if self.reading.case_insensitive {
             lower = came.to_ascii_lowercase();
             came = &lower;
         }
-        let once = if stripped.is_some() { RAW } else { RAW | OTHER };
+        let same = |other: &Option<String>, view| if other.is_some() { 0 } else { view };
+        let once = RAW | same(&stripped, OTHER) | same(&otherwise, OTHERWISE);
         self.paths.find(&raw, &mut |atom| found(atom, once | CAME));
         self.written.find_as_envoy(came, &mut |atom| found(atom, CAME));
         self.written.find(&raw, &mut |atom| found(atom, once));
-        if let Some(stripped) = &stripped {
-            self.paths.find(stripped, &mut |atom| found(atom, OTHER));
-            self.written.find(stripped, &mut |atom| found(atom, OTHER));
+        for (path, view) in [(&stripped, OTHER), (&otherwise, OTHERWISE)] {
+            if let Some(path) = path {
+                self.paths.find(path, &mut |atom| found(atom, view));
+                self.written.find(path, &mut |atom| found(atom, view));
+            }
         }
         Some(())
     }
@@ -330,8 +335,12 @@ impl Index {
             header.present.into_iter().for_each(|atom| found(atom, ALL));
             let once = headers.iter().filter(|(other, _)| *other == name).nth(1).is_none();
             let text = String::from_utf8_lossy(value);
-            header.lines.find(text.trim(), |atom| found(atom, ALL));
-            header.values.find(text.trim(), |atom| found(atom, if once { ALL } else { RAW }));
+            header.lines.find(&text, |atom| found(atom, ALL));
+            header.values.find(&text, |atom| found(atom, if once { ALL } else { RAW }));
+            // Not everybody takes white space for none, or the same for it.
+            if text.trim() != text {
+                header.values.find(text.trim(), |atom| found(atom, RAW));
+            }
             if text.contains(',') {
                 for item in text.split(',') {
                     header.values.find(item.trim(), |atom| found(atom, RAW));

@@ -1,7 +1,7 @@
 //! The path of a request as rules see it. What is forwarded stays as it came.
 //!
 //! Servers differ in how they read a path, and who may choose its spelling chooses among their readings. So it is brought into one
-//! form; where servers differ in earnest it has two (path parameters kept and taken out) or none (it is ambiguous).
+//! form; where servers differ in earnest it has more (as path parameters kept and taken out) or none (it is ambiguous).
 
 use sidegate_config::EscapedSlash;
 
@@ -21,6 +21,8 @@ pub struct Views {
     pub raw: String,
     /// Without them; none if there are none.
     pub stripped: Option<String>,
+    /// As others resolve it, to whom `..;` is a name, or who go up from between two slashes; none if that is the same.
+    pub otherwise: Option<String>,
 }
 
 impl Reading {
@@ -29,26 +31,14 @@ impl Reading {
     pub fn views(self, path: &[u8]) -> Option<Views> {
         let path = path.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
         let decoded = self.decode(path)?;
-        let mut raw: Vec<&str> = Vec::new();
-        // A path that ends with a slash, or with a segment that stands for a folder, is one of a folder.
-        let mut folder = true;
-        for segment in decoded.strip_prefix('/')?.split('/') {
-            folder = true;
-            match name(segment) {
-                "" if segment.is_empty() => {}
-                "." => {}
-                // Above the root there is nothing that everybody agrees on.
-                ".." => drop(raw.pop()?),
-                _ => {
-                    raw.push(segment);
-                    folder = false;
-                }
-            }
-        }
+        let rest = decoded.strip_prefix('/')?;
+        let (raw, folder) = resolve(rest, name, false)?;
         let stripped: Vec<&str> = raw.iter().map(|segment| name(segment)).filter(|name| !name.is_empty()).collect();
         let has_parameters = decoded.contains(';') && raw != stripped;
         let folder_stripped = folder || raw.last().is_some_and(|segment| name(segment).is_empty());
-        Some(Views { stripped: has_parameters.then(|| join(&stripped, folder_stripped)), raw: join(&raw, folder) })
+        let (stripped, raw) = (has_parameters.then(|| join(&stripped, folder_stripped)), join(&raw, folder));
+        let otherwise = otherwise(&decoded, rest)?.filter(|otherwise| *otherwise != raw);
+        Some(Views { raw, stripped, otherwise })
     }
 
     /// Decodes once what means the same decoded.
@@ -103,6 +93,46 @@ fn name(segment: &str) -> &str {
     segment.split(';').next().unwrap_or_default()
 }
 
+/// Segments without those that stand for folders, and whether the last one does. A path that ends with a slash is one of a folder.
+/// `folders`: who goes up from between two slashes is where the first of them ended.
+fn resolve<'p>(path: &'p str, name: fn(&str) -> &str, folders: bool) -> Option<(Vec<&'p str>, bool)> {
+    let mut segments: Vec<&str> = Vec::new();
+    let mut folder = true;
+    for segment in path.split('/') {
+        folder = true;
+        match name(segment) {
+            "" if segment.is_empty() && !folders => {}
+            "." => {}
+            // Above the root there is nothing that everybody agrees on.
+            ".." => drop(segments.pop()?),
+            _ => {
+                segments.push(segment);
+                folder = segment.is_empty();
+            }
+        }
+    }
+    segments.retain(|segment| !segment.is_empty());
+    Some((segments, folder))
+}
+
+/// A path as others resolve it, if it has what they may differ in; none if it has too much of that.
+fn otherwise(decoded: &str, rest: &str) -> Option<Option<String>> {
+    let (is_up, has_parameters) = (decoded.contains(".."), decoded.contains(';'));
+    if is_up && decoded.contains("//") {
+        let (segments, folder) = resolve(rest, name, true)?;
+        let (merged, _) = resolve(rest, name, false)?;
+        if segments != merged {
+            // That a server takes parameters out, too, would be one reading more.
+            return (!has_parameters).then(|| Some(join(&segments, folder)));
+        }
+    }
+    if has_parameters && decoded.contains(".;") {
+        let (segments, folder) = resolve(rest, |segment| segment, false)?;
+        return Some(Some(join(&segments, folder)));
+    }
+    Some(None)
+}
+
 fn join(segments: &[&str], folder: bool) -> String {
     let mut path = String::new();
     for segment in segments {
@@ -122,8 +152,10 @@ mod tests {
     fn shown(reading: Reading, path: &str) -> String {
         match reading.views(path.as_bytes()) {
             None => "ambiguous".to_owned(),
-            Some(Views { raw, stripped: None }) => raw,
-            Some(Views { raw, stripped: Some(stripped) }) => format!("{raw} {stripped}"),
+            Some(Views { raw, stripped, otherwise }) => {
+                let otherwise = otherwise.map(|otherwise| format!("or {otherwise}"));
+                [Some(raw), stripped, otherwise].into_iter().flatten().collect::<Vec<_>>().join(" ")
+            }
         }
     }
 
@@ -139,7 +171,6 @@ mod tests {
             ("/a/.", "/a/"),
             ("/x/../admin", "/admin"),
             ("/x/..", "/"),
-            ("/a//../b", "/b"),
             ("/%61dmin", "/admin"),
             ("/%2e%2E/", "ambiguous"),
             ("/x/%2e%2e/admin", "/admin"),
@@ -192,12 +223,35 @@ mod tests {
         for (path, expected) in [
             ("/admin;x=1", "/admin;x=1 /admin"),
             ("/a;x/b;y/c", "/a;x/b;y/c /a/b/c"),
-            ("/x/..;/admin", "/admin"),
-            ("/x/..;a=b/admin", "/admin"),
-            ("/x/.;/admin", "/x/admin"),
             ("/;x/admin", "/;x/admin /admin"),
             ("/a/;x", "/a/;x /a/"),
             ("/;", "/; /"),
+        ] {
+            assert_eq!(shown(Reading::default(), path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_servers_resolve_differently_is_a_view_too() {
+        for (path, expected) in [
+            ("/x/..;/admin", "/admin or /x/..;/admin"),
+            ("/x/..;a=b/admin", "/admin or /x/..;a=b/admin"),
+            ("/x/%2e%2e;/admin", "/admin or /x/..;/admin"),
+            ("/x/.;/admin", "/x/admin or /x/.;/admin"),
+            ("/x/..;/../admin", "ambiguous"),
+            ("/x/y/..;/../admin", "/admin or /x/y/admin"),
+            ("/x/..;", "/ or /x/..;"),
+            ("/a/..;/b;c", "/b;c /b or /a/..;/b;c"),
+            ("/a.;b", "/a.;b /a."),
+            ("/a//../b", "/b or /a/b"),
+            ("/a//./..", "/ or /a/"),
+            ("/a///../b", "/b or /a/b"),
+            ("/a//b/../c", "/a/c"),
+            ("/a/../b//c", "/b/c"),
+            ("//../b", "ambiguous"),
+            ("/a;x//../b", "ambiguous"),
+            ("/a//..;/b", "ambiguous"),
+            ("/a/..;/b//c", "/b/c or /a/..;/b/c"),
         ] {
             assert_eq!(shown(Reading::default(), path), expected, "{path}");
         }

@@ -156,7 +156,8 @@ pub fn index(options: &EastWestOptions, workload: &Workload) -> Index {
     let EastWestOptions { trust_domain_aliases, escaped_slash, case_insensitive_paths, .. } = options;
     let mut domains = vec![workload.trust_domain.clone()];
     domains.extend(trust_domain_aliases.iter().cloned());
-    Index::new(domains, Reading { escaped_slash: *escaped_slash, case_insensitive: *case_insensitive_paths })
+    let reading = Reading { escaped_slash: *escaped_slash, case_insensitive: case_insensitive_paths.unwrap_or(false) };
+    Index::new(domains, reading)
 }
 
 /// Tiers by priority and name, others by namespace and name.

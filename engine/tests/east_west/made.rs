@@ -27,7 +27,7 @@ const AUDIENCES: [&str; 2] = ["api", "shop"];
 const ADDRESSES: [&str; 6] = ["10.1.2.3", "10.1.9.5", "10.2.0.9", "192.168.1.1", "fd00::1", "2001:db8::1"];
 const BLOCKS: [&str; 7] =
     ["10.1.0.0/16", "10.1.9.0/24", "10.0.0.0/8", "192.168.1.1/32", "fd00::/8", "0.0.0.0/0", "::/0"];
-const PATHS: [&str; 20] = [
+const PATHS: [&str; 22] = [
     "/",
     "/api",
     "/api/v1/items",
@@ -48,6 +48,8 @@ const PATHS: [&str; 20] = [
     "/api/",
     "/orders/\"/lines",
     "/api/v1/items?x=/admin",
+    "/admin/..;/api",
+    "/api//../admin",
 ];
 
 /// Numbers that look random and are the same each time (SplitMix64).
@@ -106,7 +108,7 @@ impl Dice {
                 trust_domain_aliases: if self.one_in(2) { vec!["new.example".to_owned()] } else { Vec::new() },
                 on_invalid_identity: self.pick(&[InvalidIdentity::Deny, InvalidIdentity::Unreadable]),
                 escaped_slash: self.pick(&[EscapedSlash::Ambiguous, EscapedSlash::Keep, EscapedSlash::Decode]),
-                case_insensitive_paths: self.one_in(4),
+                case_insensitive_paths: Some(self.one_in(4)),
                 peer_address: Some(PeerAddress { source_address: Some(true), filter_state: None }),
                 ..EastWestOptions::default()
             },

@@ -150,7 +150,7 @@ impl Reader {
         let one_token = self.options.jwt_payload_keys.as_ref().is_none_or(|keys| keys.len() == 1);
         let mut reader = RuleReader::new(&path, namespace, effect, compat)
             .with_tokens(one_token)
-            .with_paths_in_any_case(self.options.case_insensitive_paths);
+            .with_paths_in_any_case(self.options.case_insensitive_paths.unwrap_or(false));
         let groups = reader.groups(rule);
         let RuleReader { problems, notes, .. } = reader;
         let invalid = !problems.is_empty();

@@ -40,7 +40,8 @@ impl Dice {
             (":authority".to_owned(), self.text(&["api.prod", "API.prod.:80", "prod", "[::1]:1", "other", "a@b"])),
         ];
         headers.extend(self.some(2, |dice| {
-            let value = dice.text(&["admin", "user", "user, admin", "user,admin", "a,b", "", "x"]);
+            let value =
+                dice.text(&["admin", "user", "user, admin", "user,admin", "a,b", "", "x", "admin ", "user\u{a0}"]);
             (dice.text(&["x-role", "x-env"]), value)
         }));
         let address = |dice: &mut Self| (!dice.one_in(10)).then(|| dice.pick(&ADDRESSES).parse().unwrap());

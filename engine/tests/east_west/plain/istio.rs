@@ -325,7 +325,7 @@ impl<'a> Of<'a> {
 
     /// The list as a whole, in each way of reading the path.
     fn path(self, name: &'static str) -> Field<'a> {
-        let lower = self.case.world.options.case_insensitive_paths && !self.compat;
+        let lower = self.case.world.options.case_insensitive_paths == Some(true) && !self.compat;
         let path = self.case.line(":path");
         let came = path.map(|path| path.split(['?', '#']).next().unwrap_or_default().to_owned());
         let views = self.case.views();
@@ -350,9 +350,9 @@ impl<'a> Of<'a> {
             let fit = match (&came, &views) {
                 (None, _) if self.compat => NO,
                 (Some(came), _) if self.compat => exactly(any_came(came)),
-                (Some(came), Some([raw, stripped])) => {
+                (Some(came), Some(views)) => {
                     let came = if lower { came.to_lowercase() } else { came.clone() };
-                    in_views([any(raw), any(stripped), any_came(&came)].into_iter())
+                    in_views(views.iter().map(|view| any(view)).chain([any_came(&came)]))
                 }
                 _ => UNKNOWN,
             };
@@ -372,7 +372,7 @@ impl<'a> Of<'a> {
             let others: Vec<_> = values.iter().filter(|value| *value != "*").collect();
             let wanted = |text: &str| others.iter().any(|value| text_fits(value, text));
             vec![Some(match self.compat {
-                true => exactly(lines.iter().any(|line| wanted(line.trim()))),
+                true => exactly(lines.iter().any(|line| wanted(line))),
                 false => self.case.header_fit(header, wanted),
             })]
         };

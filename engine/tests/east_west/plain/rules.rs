@@ -190,16 +190,15 @@ impl<'a> Case<'a> {
         Some(exactly(tokens.iter().any(fits)))
     }
 
-    /// A path with and without path parameters; none if it has no form.
-    pub fn views(self) -> Option<[String; 2]> {
+    /// A path with and without path parameters, and as others resolve it; none if it has no form.
+    pub fn views(self) -> Option<Vec<String>> {
         let EastWestOptions { escaped_slash, case_insensitive_paths, .. } = self.world.options;
-        let reading = Reading { escaped_slash, case_insensitive: case_insensitive_paths };
+        let reading = Reading { escaped_slash, case_insensitive: case_insensitive_paths.unwrap_or(false) };
         if self.line(":method").as_deref() == Some("CONNECT") {
             return None;
         }
-        let Views { raw, stripped } = reading.views(self.line(":path")?.as_bytes())?;
-        let stripped = stripped.unwrap_or_else(|| raw.clone());
-        Some([raw, stripped])
+        let Views { raw, stripped, otherwise } = reading.views(self.line(":path")?.as_bytes())?;
+        Some([Some(raw), stripped, otherwise].into_iter().flatten().collect())
     }
 
     fn paths(self, paths: &[PathMatch]) -> Tree {
@@ -217,11 +216,12 @@ impl<'a> Case<'a> {
             return leaf(kind, []);
         }
         let Some(views) = self.views() else { return leaf(kind, [Some(UNKNOWN)]) };
+        let in_any_case = self.world.options.case_insensitive_paths == Some(true);
         // The list as a whole fits in each view, or in one.
         let fits = views.iter().map(|view| {
             paths.iter().any(|path| {
                 let lower = || path.value.to_ascii_lowercase();
-                let value = if self.world.options.case_insensitive_paths { lower() } else { path.value.clone() };
+                let value = if in_any_case { lower() } else { path.value.clone() };
                 path_fits(path.kind, &value, view)
             })
         });
@@ -243,13 +243,17 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// For sure if the header is there once and as a whole, loosely by any line or item of a list.
+    /// For sure if the header is there once and as a whole, loosely by any line or item of a list, white space apart.
     pub fn header_fit(self, name: &str, wanted: impl Fn(&str) -> bool) -> Fit {
         let Some(lines) = self.lines(name) else { return UNKNOWN };
-        let wanted = |text: &str| wanted(text.trim());
+        let loosely = |text: &str| wanted(text) || wanted(text.trim());
         match &lines[..] {
             [line] if wanted(line) => YES,
-            lines if lines.iter().any(|line| wanted(line) || (line.contains(',') && line.split(',').any(wanted))) => {
+            lines
+                if lines.iter().any(|line| {
+                    loosely(line) || (line.contains(',') && line.split(',').any(|item| wanted(item.trim())))
+                }) =>
+            {
                 LOOSELY
             }
             _ => NO,
