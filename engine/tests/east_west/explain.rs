@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use sidegate_engine::Policy;
-use sidegate_engine::east_west::explain::{Question, access_change, explain};
+use sidegate_engine::east_west::explain::{Candidates, Question, access_change, explain};
 use sidegate_engine::east_west::object::{Value, Who};
 use sidegate_engine::east_west::{Block, Chain, Facts, Identity, Pattern, SpiffeId};
 
@@ -121,7 +121,7 @@ fn the_trace_ends_where_the_decision_comes_from() {
 /// Whatever call is decided otherwise without a policy, calls made up from the rules show that somebody's access changes.
 #[test]
 fn whose_access_changes_is_found() {
-    let mut changed = 0;
+    let (mut changed, mut decided) = (0, 0);
     for seed in 0..20 {
         let mut dice = Dice::new(seed);
         let world = dice.world_of(2, 1);
@@ -134,10 +134,12 @@ fn whose_access_changes_is_found() {
             without.select(workload.clone(), Chain::Http).unwrap(),
         );
         let change = access_change([mesh, without], [workload.clone(), workload], Chain::Http, None).unwrap();
-        // Where there is too much to try it all, that is said.
+        // Where there is too much to try it all, that is said, and what is said to change does.
         if change.is_partly() {
+            assert!(change.to_string().contains("not known beyond") && !change.is_nothing(), "seed {seed}: {change}");
             continue;
         }
+        decided += 1;
         for _ in 0..150 {
             let call = dice.call();
             // What cannot be read, nobody asks of on purpose.
@@ -152,7 +154,57 @@ fn whose_access_changes_is_found() {
             }
         }
     }
-    assert!(changed > 50, "{changed}");
+    assert!(changed > 50 && decided >= 15, "{changed} in {decided} worlds");
+}
+
+/// Policies that select by one of several values, or by none of some, are told apart by each of them; tokens by whom they are for.
+#[test]
+fn what_only_some_workloads_see_is_found() {
+    let compiled = |selector: serde_json::Value, audience: &str| {
+        let configuration = json!({
+            "apiVersion": "sidegate.dev/v1alpha1", "kind": "PluginConfig", "options": {"eastWest": {}},
+            "workload": {"namespace": "prod"},
+            "resources": [{
+                "apiVersion": "gateway.networking.x-k8s.io/v1alpha1", "kind": "XAuthorizationPolicy",
+                "metadata": {"name": "a", "namespace": "prod"},
+                "spec": {"targetRefs": [{"kind": "Pod", "selector": selector}], "action": "ALLOW",
+                         "enforcementLevel": "Application",
+                         "rules": [{"sources": [{"type": "JWT", "jwt": {"issuer": "idp", "audiences": [audience]}}]}]},
+            }],
+        });
+        Policy::compile(configuration.to_string().as_bytes()).unwrap()
+    };
+    let of = |operator: &str, values: &[&str]| {
+        let mut requirement = json!({"key": "app", "operator": operator});
+        if !values.is_empty() {
+            requirement["values"] = json!(values);
+        }
+        json!({"matchExpressions": [requirement]})
+    };
+    for (before, after, app) in [
+        (of("In", &["a", "b"]), of("In", &["a"]), "b"),
+        (of("In", &["a"]), of("In", &["a", "b", "c"]), "c"),
+        (of("NotIn", &["a"]), of("NotIn", &["a", "b"]), "b"),
+        (json!({}), of("DoesNotExist", &[]), "any"),
+        (json!({}), of("NotIn", &["x"]), "x"),
+    ] {
+        let [before, after] = [before, after].map(|selector| compiled(selector, "api"));
+        let [before, after] = [before.mesh().unwrap(), after.mesh().unwrap()];
+        let workloads = Candidates::of([before, after]).workloads;
+        let wanted = ("prod".to_owned(), [("app".to_owned(), app.to_owned())].into());
+        assert!(workloads.contains(&wanted), "{app}: {workloads:?}");
+    }
+    let [before, after] = ["api", "shop"].map(|audience| compiled(json!({}), audience));
+    let workload = before.workload().unwrap().workload().clone();
+    let meshes = [before.mesh().unwrap(), after.mesh().unwrap()];
+    let change = access_change(meshes, [workload.clone(), workload], Chain::Http, None).unwrap().to_string();
+    for line in [
+        "- port other: Allow token of idp with aud=api: prod/a#0",
+        "+ port other: Allow token of idp with aud=shop: prod/a#0",
+    ] {
+        assert!(change.contains(line), "{line}: {change}");
+    }
+    assert!(change.contains("newly denied") && change.contains("newly allowed"), "{change}");
 }
 
 /// Whether rules look at what a stranger has, too: any identity, or any address.

@@ -14,6 +14,12 @@ use crate::resources::selects;
 /// So many selectors of a namespace are tried together.
 const MOST_SELECTORS: usize = 100;
 
+/// So many values of one requirement of a selector are tried.
+const MOST_VALUES: usize = 20;
+
+/// The value of a label that may have any.
+const ANY: &str = "any";
+
 /// A namespace that no document names: what is about all namespaces is so of it, too.
 const OTHER: &str = "any-other";
 
@@ -23,7 +29,8 @@ type Labelled = (String, BTreeMap<String, String>);
 /// Workloads that are made up from what policies select.
 #[derive(Debug, Clone, Default)]
 pub struct Candidates {
-    /// For each namespace and selector one with the fewest labels, one that as many others as can be select too, and one without.
+    /// For each namespace and selector one with the fewest labels, one with each other value that it names of a label, one that as
+    /// many others as can be select too, and one without.
     pub workloads: BTreeSet<Labelled>,
     /// What they leave out, a sentence each.
     pub not_known: Vec<String>,
@@ -52,7 +59,8 @@ impl Candidates {
                     selectors.len()
                 ));
             }
-            let alone = selectors.iter().map(|selector| labels(selector));
+            all.not_known.extend(selectors.iter().copied().flat_map(|selector| too_many(&namespace, selector)));
+            let alone = selectors.iter().flat_map(|selector| told_apart(selector));
             let together = some.iter().map(|selector| union(selector, some));
             let of = alone.chain(together).chain([BTreeMap::new()]);
             all.workloads.extend(of.map(|labels| (namespace.clone(), labels)));
@@ -145,7 +153,7 @@ fn labels(LabelSelector { match_labels, match_expressions }: &LabelSelector) -> 
     for requirement in match_expressions {
         let value = match requirement.operator {
             LabelOperator::In => requirement.values.first().cloned(),
-            LabelOperator::Exists => Some("any".to_owned()),
+            LabelOperator::Exists => Some(ANY.to_owned()),
             LabelOperator::NotIn | LabelOperator::DoesNotExist => None,
         };
         if let Some(value) = value {
@@ -153,6 +161,34 @@ fn labels(LabelSelector { match_labels, match_expressions }: &LabelSelector) -> 
         }
     }
     labels
+}
+
+/// The fewest labels that a selector fits; and those with each other value that one of its requirements names, or with a label that
+/// must not be there.
+fn told_apart(selector: &LabelSelector) -> impl Iterator<Item = BTreeMap<String, String>> {
+    let fewest = labels(selector);
+    let mut all = vec![fewest.clone()];
+    for requirement in &selector.match_expressions {
+        let values = match requirement.operator {
+            LabelOperator::In | LabelOperator::NotIn => {
+                requirement.values.get(..MOST_VALUES).unwrap_or(&requirement.values).to_vec()
+            }
+            LabelOperator::DoesNotExist => vec![ANY.to_owned()],
+            LabelOperator::Exists => Vec::new(),
+        };
+        let with = |value| fewest.clone().into_iter().chain([(requirement.key.clone(), value)]).collect();
+        all.extend(values.into_iter().map(with));
+    }
+    all.into_iter()
+}
+
+/// That a selector names more values of a label than are tried.
+fn too_many(namespace: &str, selector: &LabelSelector) -> Vec<String> {
+    let long = selector.match_expressions.iter().filter(|requirement| requirement.values.len() > MOST_VALUES);
+    let line = |key: &str, count: usize| {
+        format!("namespace {namespace}: of {count} values of label `{key}` {MOST_VALUES} were tried")
+    };
+    long.map(|requirement| line(&requirement.key, requirement.values.len())).collect()
 }
 
 /// Labels that a selector fits, and as many of the others as can be.

@@ -128,6 +128,9 @@ pub fn value(dimension: Dimension, value: &Value) -> String {
             if let Some(subject) = &token.subject {
                 text += &format!(" for {subject}");
             }
+            if let Some(audiences) = &token.audiences {
+                text += &format!(" with aud={}", audiences.join("|"));
+            }
             let claims: BTreeMap<_, _> = token.claims.iter().map(|(name, values)| (name, values.join("|"))).collect();
             for (name, values) in claims {
                 text += &format!(" with {name}={values}");
