@@ -4,7 +4,9 @@ mod addresses;
 mod api_keys;
 mod audience;
 mod hosts;
+mod letter_case;
 mod missing_header;
+mod no_identity;
 mod not_http;
 mod open;
 mod plain_identity;
@@ -26,7 +28,7 @@ use sidegate_config::{
 type Lint = fn(&Documents, &mut Warnings);
 
 /// All checks by their names. One that is about another kind of document goes here too.
-const LINTS: [(&str, Lint); 14] = [
+const LINTS: [(&str, Lint); 16] = [
     ("missing-header", missing_header::check),
     ("audience", audience::check),
     ("hosts", hosts::check),
@@ -41,6 +43,8 @@ const LINTS: [(&str, Lint); 14] = [
     ("ties", ties::check),
     ("addresses", addresses::check),
     ("templates", templates::check),
+    ("letter-case", letter_case::check),
+    ("no-identity", no_identity::check),
 ];
 
 /// All warnings, with the names of the checks.

@@ -185,10 +185,86 @@ fn rules_that_are_wider_or_narrower_than_they_look_are_warned_of() {
         "AuthorizationPolicy prod/callers: spec.rules[0].sources[0]: lets in whoever has the address",
         "ClusterAuthorizationPolicy b: spec.priority: is that of `a`, too",
         "ClusterAuthorizationPolicy b: spec.rules[0].applicationAttributes.paths[0]: does not fit `/files` itself",
+        "ClusterAuthorizationPolicy b: spec.rules[0].applicationAttributes.paths[0]: leaves the same in other letters open, as `/FILES/{**}`",
     ] {
         assert!(ran.out.contains(warning), "{warning}: {}", ran.out);
     }
-    assert_eq!(ran.out.matches("warning: ").count(), 3, "{}", ran.out);
+    assert_eq!(ran.out.matches("warning: ").count(), 4, "{}", ran.out);
+}
+
+#[test]
+fn denials_of_paths_ask_how_the_server_reads_letters() {
+    let denial = |path: &str, options: &str| {
+        let policies = format!(
+            "apiVersion: sidegate.dev/v1alpha1\nkind: PluginConfig\noptions: {{eastWest: {options}}}\nresources:\n\
+             - apiVersion: security.istio.io/v1\n  kind: AuthorizationPolicy\n  metadata: {{name: a, namespace: b}}\n  \
+             spec: {{action: DENY, rules: [{{to: [{{operation: {{ports: ['80'], paths: [{path}]}}}}]}}]}}\n\
+             - apiVersion: gateway.networking.x-k8s.io/v1alpha1\n  kind: XAuthorizationPolicy\n  metadata: {{name: c, namespace: b}}\n  \
+             spec: {{action: DENY, enforcementLevel: Application, targetRefs: [{{kind: Pod, selector: {{}}}}], \
+             rules: [{{networkAttributes: {{ports: [80]}}, applicationAttributes: {{paths: [{{type: Exact, value: {path}}}]}}}}]}}\n"
+        );
+        fed(&["validate", "-f", "-"], &policies).out
+    };
+    let open = denial("/admin", "{}");
+    for place in ["b/a: spec.rules[0].to[0].operation.paths[0]", "b/c: spec.rules[0].applicationAttributes.paths[0]"] {
+        assert!(open.contains(&format!("{place}: leaves the same in other letters open, as `/ADMIN`")), "{open}");
+    }
+    assert_eq!(open.matches("[letter-case]").count(), 2, "{open}");
+    for (path, options) in
+        [("/admin", "{caseInsensitivePaths: true}"), ("/admin", "{caseInsensitivePaths: false}"), ("/42", "{}")]
+    {
+        let answered = denial(path, options);
+        assert!(!answered.contains("[letter-case]"), "{answered}");
+    }
+}
+
+#[test]
+fn denials_by_name_ask_what_becomes_of_who_has_none() {
+    let policy = |kind: &str, name: &str, spec: &str| {
+        let group =
+            if kind == "AuthorizationPolicy" { "security.istio.io/v1" } else { "gateway.networking.x-k8s.io/v1alpha1" };
+        let group = if kind == "ClusterAuthorizationPolicy" { "sidegate.dev/v1alpha1" } else { group };
+        let namespace = if kind == "ClusterAuthorizationPolicy" { "" } else { ", namespace: prod" };
+        format!("---\napiVersion: {group}\nkind: {kind}\nmetadata: {{name: {name}{namespace}}}\nspec: {spec}\n")
+    };
+    let ours = |name: &str, action: &str, rules: &str| {
+        let target = "targetRefs: [{kind: Pod, selector: {}}], enforcementLevel: Network";
+        policy("XAuthorizationPolicy", name, &format!("{{{target}, action: {action}, rules: {rules}}}"))
+    };
+    let denials = [
+        ours("dev", "DENY", "[{sources: [{type: Namespace, namespace: dev}]}]"),
+        policy("AuthorizationPolicy", "istios", "{action: DENY, rules: [{from: [{source: {namespaces: [dev]}}]}]}"),
+        policy(
+            "AuthorizationPolicy",
+            "when",
+            "{action: DENY, rules: [{when: [{key: source.principal, values: [x]}]}]}",
+        ),
+        policy(
+            "ClusterAuthorizationPolicy",
+            "tier",
+            "{tier: Admin, priority: 1, rules: [{action: Deny, sources: [{type: TrustDomain, trustDomain: x}]}]}",
+        ),
+    ]
+    .concat();
+    let warned = |more: &str| {
+        let out = fed(&["validate", "-f", "-"], &format!("{denials}{more}")).out;
+        assert!(!out.contains(": error: "), "{out}");
+        out.matches("[no-identity]").count()
+    };
+    assert_eq!(warned(""), 4);
+    assert_eq!(
+        warned(&policy("AuthorizationPolicy", "other", "{action: DENY, rules: [{to: [{operation: {ports: ['1']}}]}]}")),
+        4
+    );
+    for more in [
+        ours("shop", "ALLOW", "[{sources: [{type: Namespace, namespace: shop}]}]"),
+        ours("nobody", "DENY", "[{sources: [{type: Unauthenticated}]}]"),
+        policy("AuthorizationPolicy", "shop", "{rules: [{from: [{source: {namespaces: [shop]}}]}]}"),
+        policy("AuthorizationPolicy", "nobody", "{action: DENY, rules: [{from: [{source: {notPrincipals: ['*']}}]}]}"),
+        policy("ClusterAuthorizationPolicy", "shut", "{tier: Baseline, priority: 1, rules: [{action: Deny}]}"),
+    ] {
+        assert_eq!(warned(&more), 0, "{more}");
+    }
 }
 
 #[test]
