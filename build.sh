@@ -100,7 +100,7 @@ run_peers() {
     "install_$peer"
   done
   # What the API server keeps is validated by it.
-  cargo build --quiet -p sidegate
+  patiently "building the command line" cargo build --quiet -p sidegate
   say "cases against real servers, through Envoy"
   PEERS_PAGE=$page with_envoy patiently "peers" cargo test --quiet -p sidegate-tests --test peers
 }
@@ -113,9 +113,9 @@ run_compose() {
   install_envoy
   need_images
   need_native_rust
-  cargo build --quiet -p sidegate
+  patiently "building the command line" cargo build --quiet -p sidegate
   say "the examples, in Docker"
-  EXAMPLES_IN_DOCKER=1 with_envoy cargo test --quiet -p sidegate-tests --test examples
+  EXAMPLES_IN_DOCKER=1 with_envoy patiently "the examples" cargo test --quiet -p sidegate-tests --test examples
 }
 
 run_bench() {
@@ -129,7 +129,7 @@ run_bench() {
   names=$(printf '%s\n' "$@" | grep -v '^--\|^[0-9]*$' || true)
   if [[ -z $names || $names == *identities* ]]; then
     say "the engine alone, by how many identities its policies name"
-    cargo bench --quiet -p sidegate-engine --bench identities -- --figures >target/identities.md
+    patiently "the engine alone" cargo bench --quiet -p sidegate-engine --bench identities -- --figures >target/identities.md
   fi
   with_envoy cargo run --quiet -p sidegate-bench -- "$@"
 }
@@ -140,7 +140,7 @@ run_opa() {
   local folder=$TOOLS/opa-$OPA_VERSION module=github.com/open-policy-agent/opa@v$OPA_VERSION
   [[ -d $folder/$module ]] || GOMODCACHE=$folder GOFLAGS=-modcacherw \
     quietly "getting OPA $OPA_VERSION from the Go module proxy" go mod download "$module" || die "OPA cannot be had"
-  OPA_CASES=$folder/$module/v1/test/cases/testdata cargo test --quiet -p sidegate-tests --test opa
+  OPA_CASES=$folder/$module/v1/test/cases/testdata patiently "OPA's test-suite" cargo test --quiet -p sidegate-tests --test opa
 }
 
 run_istio() {
@@ -150,9 +150,9 @@ run_istio() {
   build_modules
   say "Istio's golden files, through Envoy"
   export ISTIO_TESTDATA=$source/pilot/pkg/security/authz/builder/testdata
-  with_envoy cargo test --quiet -p sidegate-tests --test istio
+  with_envoy patiently "Istio's golden files" cargo test --quiet -p sidegate-tests --test istio
   say "what \`sidegate migrate\` makes of Istio's golden files"
-  cargo test --quiet -p sidegate --test commands istios_own
+  patiently "the command line" cargo test --quiet -p sidegate --test commands istios_own
 }
 
 # Prints the folder of Istio's source, once it is there.
@@ -172,9 +172,9 @@ run_schemas() {
   say "what \`sidegate render\` makes, by the definitions of Istio and Envoy Gateway"
   ISTIO_CRDS=$source/manifests/charts/base/files/crd-all.gen.yaml \
     GATEWAY_CRDS=$gateway/charts/gateway-helm/charts/crds/crds/generated \
-    cargo test --quiet -p sidegate --test commands manifests
+    patiently "the command line" cargo test --quiet -p sidegate --test commands manifests
   say "reports of \`sidegate validate\`, by the schema of SARIF"
-  SARIF_SCHEMA=$(sarif_schema) cargo test --quiet -p sidegate --test commands sarif
+  SARIF_SCHEMA=$(sarif_schema) patiently "the command line" cargo test --quiet -p sidegate --test commands sarif
   say "our schemas, by kubeconform"
   check_by_kubeconform
   say "our schemas, by the YAML language server"
@@ -182,7 +182,7 @@ run_schemas() {
   have npm || install_packages npm
   [[ -d $server ]] || quietly "getting the YAML language server from npm" npm install --silent --no-fund --no-audit \
     --prefix "$server" "yaml-language-server@$YAML_LANGUAGE_SERVER_VERSION" || die "the YAML language server cannot be had"
-  node tests/schemas/editor.mjs "$server/node_modules/yaml-language-server/bin/yaml-language-server" \
+  patiently "the YAML language server" node tests/schemas/editor.mjs "$server/node_modules/yaml-language-server/bin/yaml-language-server" \
     config-schema/schemas/sidegate.json
 }
 
