@@ -4,7 +4,8 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 
 /// Words that some version of YAML takes for something other than a text.
 const WORDS: [&str; 12] = ["null", "true", "false", "yes", "no", "on", "off", "y", "n", ".inf", ".nan", "nan"];
@@ -29,6 +30,53 @@ pub fn ordered(value: &Value, rank: &dyn Fn(&str, &str) -> Rank) -> String {
     out
 }
 
+/// The same as JSON.
+pub fn ordered_json(value: &Value, rank: &dyn Fn(&str, &str) -> Rank) -> String {
+    let mut out = serde_json::to_string_pretty(&Ordered { value, path: String::new(), rank }).unwrap_or_default();
+    out.push('\n');
+    out
+}
+
+/// A value of a path whose members are in order.
+struct Ordered<'a> {
+    value: &'a Value,
+    path: String,
+    rank: &'a dyn Fn(&str, &str) -> Rank,
+}
+
+impl Serialize for Ordered<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { value, path, rank } = self;
+        match value {
+            Value::Object(members) => serializer.collect_map(
+                in_order(members, path, *rank)
+                    .into_iter()
+                    .map(|(name, value)| (name, Self { value, path: joined(path, name), rank: *rank })),
+            ),
+            Value::Array(items) => serializer.collect_seq((items.iter().enumerate()).map(|(index, value)| Self {
+                value,
+                path: format!("{path}[{index}]"),
+                rank: *rank,
+            })),
+            scalar => scalar.serialize(serializer),
+        }
+    }
+}
+
+fn in_order<'a>(
+    members: &'a Map<String, Value>,
+    path: &str,
+    rank: &dyn Fn(&str, &str) -> Rank,
+) -> Vec<(&'a String, &'a Value)> {
+    let mut members: Vec<_> = members.iter().collect();
+    members.sort_by_cached_key(|(name, _)| (rank(path, name), (*name).clone()));
+    members
+}
+
+fn joined(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
 struct Writer<'a> {
     rank: &'a dyn Fn(&str, &str) -> Rank,
 }
@@ -39,10 +87,8 @@ impl Writer<'_> {
         let margin = " ".repeat(indent);
         match value {
             Value::Object(members) => {
-                let mut members: Vec<_> = members.iter().collect();
-                members.sort_by_cached_key(|(name, _)| ((self.rank)(path, name), (*name).clone()));
-                for (name, value) in members {
-                    let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                for (name, value) in in_order(members, path, self.rank) {
+                    let path = joined(path, name);
                     let _ = write!(out, "{margin}{}:", text(name));
                     self.member(value, &path, indent, out);
                 }

@@ -64,9 +64,11 @@ pub fn run(Migrate { files: crate::args::Files { files: names }, write, assume }
             anstream::eprintln!("{}: migrated", file.name);
         }
     } else {
-        for (index, file) in after.iter().enumerate().filter(|(_, file)| !file.text.is_empty()) {
-            let separate = index > 0 && !file.text.starts_with("---");
-            print!("{}{}", if separate { "---\n" } else { "" }, file.text);
+        let texts: Vec<&str> = after.iter().map(|file| &*file.text).filter(|text| !text.is_empty()).collect();
+        for (index, text) in texts.iter().enumerate() {
+            let separate = index > 0 && !text.starts_with("---");
+            let is_ended = text.ends_with('\n') || index + 1 == texts.len();
+            print!("{}{text}{}", if separate { "---\n" } else { "" }, if is_ended { "" } else { "\n" });
         }
     }
     Ok(refused.is_empty())
@@ -114,13 +116,20 @@ impl Migration<'_> {
             return lines.concat();
         }
         let Some(value) = values.into_iter().next() else { return String::new() };
-        if body.first().is_some_and(|line| line.starts_with('{')) {
-            return head.concat() + &format!("{value:#}\n");
-        }
-        let comments = comments::of(document, document.mark.line, body);
-        let moved = Moved::of(document, &rules);
-        let text = emit::ordered(&value, &|path, name| moved.rank(path, name));
-        head.concat() + &comments::put(&text, &comments, |path| moved.path(path))
+        let moved = Moved::of(document, &value, &rules);
+        let rank = |path: &str, name: &str| moved.rank(path, name);
+        let text = if body.first().is_some_and(|line| line.starts_with('{')) {
+            emit::ordered_json(&value, &rank)
+        } else {
+            let comments = comments::of(document, document.mark.line, body);
+            comments::put(&emit::ordered(&value, &rank), &comments, |path| moved.path(path))
+        };
+        // What stands on the lines of the document that separate it from others.
+        let begin = if body.first().is_some_and(|line| line.starts_with("---")) { "---\n" } else { "" };
+        let end = if body.last().is_some_and(|line| ends(line)) { "...\n" } else { "" };
+        let text = [begin, &text, end].concat();
+        let is_windows = body.first().is_some_and(|line| line.ends_with("\r\n"));
+        head.concat() + &if is_windows { text.replace('\n', "\r\n") } else { text }
     }
 
     /// What becomes of a document, and of Istio's rules which of ours.
@@ -182,15 +191,22 @@ struct Chunk<'a> {
 
 fn chunks(text: &str) -> Vec<Chunk<'_>> {
     let mut chunks: Vec<Chunk<'_>> = Vec::new();
+    let mut ended = false;
     for (index, line) in text.split_inclusive('\n').enumerate() {
         let separates =
             line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\n', '\r']));
         match chunks.last_mut() {
-            Some(chunk) if !separates => chunk.lines.push(line),
+            Some(chunk) if !separates && !ended => chunk.lines.push(line),
             _ => chunks.push(Chunk { first: index + 1, lines: vec![line] }),
         }
+        ended = ends(line);
     }
     chunks
+}
+
+/// Whether a line ends a document.
+fn ends(line: &str) -> bool {
+    line.trim_end() == "..."
 }
 
 /// The AuthConfigs of a document: itself, the items of a list, the resources of a `PluginConfig`.

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
+use super::{istio, linkerd};
 use crate::emit::Rank;
 use crate::yaml::Node;
 
@@ -72,13 +75,22 @@ pub struct Moved<'a> {
 }
 
 impl<'a> Moved<'a> {
-    pub fn of(document: &'a Node, rules: &'a [usize]) -> Self {
+    pub fn of(document: &'a Node, value: &Value, rules: &'a [usize]) -> Self {
         let mut moved = Self { document, rules, places: BTreeMap::new() };
         // In another kind of policy nothing stands in the order of the old one.
-        if matches!(document.text("kind"), Some("AuthConfig")) {
-            let (mut number, mut old) = (0, Vec::new());
-            walk(document, "", &mut number, &mut old);
-            for (place, path) in old {
+        let is_kept = |node: &Node| !istio::is_one(node) && !linkerd::is_one(node);
+        if !is_kept(document) {
+            return moved;
+        }
+        let (mut number, mut old) = (0, Vec::new());
+        walk(document, "", &mut number, &mut old);
+        for (place, path) in old {
+            // Where a document of a list is gone, those behind it have other numbers.
+            let is_known = item(document, &path).is_none_or(|(list, items, number, _)| {
+                let all_are_there = value[list].as_array().is_some_and(|new| new.len() == items.len());
+                all_are_there && items.get(number).is_some_and(is_kept)
+            });
+            if is_known {
                 let earliest = moved.places.entry(moved.path(&path)).or_insert(place);
                 *earliest = place.min(*earliest);
             }
@@ -98,6 +110,12 @@ impl<'a> Moved<'a> {
     /// The new path of what was at a path.
     pub fn path(&self, path: &str) -> String {
         let Self { document, rules, .. } = self;
+        if let Some((list, items, number, rest)) = item(document, path)
+            && let (Some(item), Some(rest)) = (items.get(number), rest.strip_prefix('.'))
+        {
+            let within = Self { document: item, rules: &[], places: BTreeMap::new() };
+            return format!("{list}[{number}].{}", within.path(rest));
+        }
         if let Some((index, rest)) = index(path, "spec.rules") {
             let last = rest.rsplit('.').next().unwrap_or_default();
             let kept = ["ports", "hosts", "methods", "paths"].iter().find(|name| last.starts_with(**name));
@@ -133,6 +151,14 @@ impl<'a> Moved<'a> {
         }
         path.to_owned()
     }
+}
+
+/// The document of a list in which a path begins: the list, its items, the number of this one, and what follows.
+fn item<'a>(document: &'a Node, path: &str) -> Option<(&'static str, &'a [Node], usize, String)> {
+    ["items", "resources"].into_iter().find_map(|list| {
+        let (number, rest) = index(path, list)?;
+        Some((list, document.member(list)?.items(), number, rest))
+    })
 }
 
 /// An item of a list, and what follows.

@@ -83,6 +83,86 @@ fn json_stays_json_and_lists_stay_lists() {
     assert_eq!(json["items"][0]["spec"]["authentication"], serde_json::json!({"x": {"anonymous": {}}}));
 }
 
+/// JSON, and what lists have, stand in the order of the writer, too.
+#[test]
+fn json_and_lists_keep_the_writers_order() {
+    let one = "{\n  \"kind\": \"AuthConfig\", \"apiVersion\": \"authorino.kuadrant.io/v1beta1\", \"metadata\": {\"name\": \"a\"},\n  \
+               \"spec\": {\"identity\": [{\"name\": \"z\", \"anonymous\": {}}, {\"priority\": 1, \"name\": \"a\", \"anonymous\": {}}], \"hosts\": [\"a\"]}\n}\n";
+    let ran = fed(&["migrate", "-f", "-"], one);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let expected = r#"{
+  "apiVersion": "authorino.kuadrant.io/v1beta3",
+  "kind": "AuthConfig",
+  "metadata": {
+    "name": "a"
+  },
+  "spec": {
+    "authentication": {
+      "z": {
+        "anonymous": {}
+      },
+      "a": {
+        "priority": 1,
+        "anonymous": {}
+      }
+    },
+    "hosts": [
+      "a"
+    ]
+  }
+}
+"#;
+    assert_eq!(ran.out, expected);
+    let list = "kind: List\napiVersion: v1\nitems:\n- kind: Service\n  apiVersion: v1\n  spec: {z: 1, a: 2}\n- apiVersion: authorino.kuadrant.io/v1beta1\n  \
+                kind: AuthConfig\n  metadata: {name: a}\n  spec:\n    # who\n    identity:\n    - {name: z, anonymous: {}}\n    hosts: [a]\n";
+    let ran = fed(&["migrate", "-f", "-"], list);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let expected = "apiVersion: v1\nkind: List\nitems:\n- kind: Service\n  apiVersion: v1\n  spec:\n    z: 1\n    a: 2\n- apiVersion: authorino.kuadrant.io/v1beta3\n  \
+                    kind: AuthConfig\n  metadata:\n    name: a\n  spec:\n    # who\n    authentication:\n      z:\n        anonymous: {}\n    hosts:\n    - a\n";
+    assert_eq!(ran.out, expected);
+}
+
+#[test]
+fn documents_stay_apart() {
+    let old = |name: &str| {
+        format!(
+            "{{apiVersion: authorino.kuadrant.io/v1beta1, kind: AuthConfig, metadata: {{name: {name}}}, spec: {{hosts: [{name}], identity: [{{name: x, anonymous: {{}}}}]}}}}"
+        )
+    };
+    let count = |ran: &crate::Ran| {
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        let counted = fed(&["validate", "-f", "-"], &ran.out);
+        assert_eq!(counted.code, Some(0), "{}{}", ran.out, counted.out);
+        counted.out.lines().next_back().map(ToOwned::to_owned)
+    };
+    let text = format!("--- {}\n--- {}\n...\n# bare\n{}\n...\n---\n{}", old("a"), old("b"), old("c"), old("d"));
+    assert_eq!(
+        count(&fed(&["migrate", "-f", "-"], &text)).as_deref(),
+        Some("4 AuthConfigs and 0 Secrets: no errors, 4 warnings")
+    );
+    // Two files of which the first does not end its last line.
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a", "b"] {
+        fs::write(
+            folder.path().join(format!("{name}.json")),
+            old(name)
+                .replace("v1beta1", "v1beta2")
+                .replace("identity: [{name: x, anonymous: {}}]", "authentication: {x: {anonymous: {}}}"),
+        )
+        .unwrap();
+    }
+    let ran = sidegate(&["migrate", "-f", &folder.path().display().to_string()]);
+    assert_eq!(count(&ran).as_deref(), Some("2 AuthConfigs and 0 Secrets: no errors, 2 warnings"));
+}
+
+#[test]
+fn lines_end_as_they_did() {
+    let old = "apiVersion: authorino.kuadrant.io/v1beta1\r\nkind: AuthConfig\r\nmetadata: {name: a} # who\r\nspec: {hosts: [a], identity: [{name: x, anonymous: {}}]}\r\n";
+    let ran = fed(&["migrate", "-f", "-"], old);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    assert!(ran.out.contains("# who\r\n") && !ran.out.replace("\r\n", "").contains('\n'), "{:?}", ran.out);
+}
+
 #[test]
 fn standard_input_cannot_be_written_to() {
     let ran = fed(&["migrate", "-f", "-", "--write"], "");
