@@ -177,6 +177,9 @@ fn insert_fixtures(folder: &str, values: &mut BTreeMap<String, String>) {
     }
 }
 
+/// Bytes of a text that is repeated.
+const MAX_REPEATED: usize = 16 << 20;
+
 fn fill_in(value: &mut Value, values: &BTreeMap<String, String>) -> Result<(), String> {
     match value {
         Value::String(text) => *text = fill_in_text(text, values)?,
@@ -192,7 +195,13 @@ fn fill_in_text(text: &str, values: &BTreeMap<String, String>) -> Result<String,
     let mut filled = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let (name, rest) = part.split_once('}').ok_or_else(|| format!("`{text}`: a `${{` is not closed"))?;
-        let repeated = name.rsplit_once('*').and_then(|(part, count)| Some(part.repeat(count.parse().ok()?)));
+        let repeated = name.rsplit_once('*').and_then(|(part, count)| Some((part, count.parse::<usize>().ok()?)));
+        let repeated = match repeated {
+            Some((part, count)) if part.len().saturating_mul(count) > MAX_REPEATED => {
+                return Err(format!("`${{{name}}}` is longer than {} MiB", MAX_REPEATED >> 20));
+            }
+            repeated => repeated.map(|(part, count)| part.repeat(count)),
+        };
         match (values.get(name), repeated) {
             (Some(value), _) => filled.push_str(value),
             (None, Some(repeated)) => filled.push_str(&repeated),
@@ -206,7 +215,7 @@ fn fill_in_text(text: &str, values: &BTreeMap<String, String>) -> Result<String,
 fn check(case: &Case) -> Result<(), String> {
     let configurations = [case.config.is_some(), case.config_text.is_some(), case.auth_config.is_some()];
     if configurations.into_iter().filter(|given| *given).count() != 1 {
-        return Err("exactly one of `config`, `configText` and `authConfig` is needed".to_owned());
+        return Err("exactly one of `config`, `configText` and `authConfig` is needed, or none and documents by `sidegate test -f`".to_owned());
     }
     if case.auth_config.is_none() && (case.options.is_some() || !case.resources.is_empty()) {
         return Err("`options` and `resources` go with `authConfig`; put them into `config`".to_owned());

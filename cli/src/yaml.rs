@@ -11,8 +11,9 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
 use serde::de::IgnoredAny;
 use serde_json::{Number, Value};
 
-/// Values that one file may come to once its aliases are spelled out.
-const MAX_NODES: usize = 1_000_000;
+/// Values, and bytes of texts, that the aliases and anchors of one file may come to once they are spelled out.
+const MAX_COPIES: usize = 1_000_000;
+const MAX_COPIED_BYTES: usize = 64 << 20;
 
 /// Depth at which JSON's parser gives up.
 const MAX_DEPTH: usize = 120;
@@ -86,7 +87,8 @@ struct Reader {
     documents: Vec<Node>,
     open: Vec<Open>,
     anchors: HashMap<usize, Node>,
-    nodes: usize,
+    copies: usize,
+    copied_bytes: usize,
 }
 
 /// A list or an object that is not at its end.
@@ -118,9 +120,11 @@ impl Reader {
                 self.close(node, anchor, span.start)
             }
             Event::Alias(anchor) => {
-                let Some(mut node) = self.anchors.get(&anchor).cloned() else {
+                let Some((nodes, bytes)) = self.anchors.get(&anchor).map(Node::size) else {
                     return self.mistake(span.start, "the alias has no anchor before it");
                 };
+                self.count(nodes, bytes, span.start)?;
+                let Some(mut node) = self.anchors.get(&anchor).cloned() else { return Ok(()) };
                 node.mark = self.mark(span.start);
                 self.close(node, 0, span.start)
             }
@@ -150,13 +154,21 @@ impl Reader {
         Ok(())
     }
 
+    /// Counts what is to be copied.
+    fn count(&mut self, nodes: usize, bytes: usize, at: Marker) -> Result<(), Mistake> {
+        self.copies = self.copies.saturating_add(nodes);
+        self.copied_bytes = self.copied_bytes.saturating_add(bytes);
+        if self.copies > MAX_COPIES || self.copied_bytes > MAX_COPIED_BYTES {
+            return self.mistake(at, "its aliases come to too much: write out what is meant");
+        }
+        Ok(())
+    }
+
     /// Puts a value where it belongs.
     fn close(&mut self, node: Node, anchor: usize, at: Marker) -> Result<(), Mistake> {
-        self.nodes += node.count();
-        if self.nodes > MAX_NODES {
-            return self.mistake(at, "it comes to too many values");
-        }
         if anchor > 0 {
+            let (nodes, bytes) = node.size();
+            self.count(nodes, bytes, at)?;
             self.anchors.insert(anchor, node.clone());
         }
         let Some(Open { node: parent, name, .. }) = self.open.last_mut() else {
@@ -226,11 +238,17 @@ impl Node {
         Self { mark: mark.clone(), kind }
     }
 
-    fn count(&self) -> usize {
+    /// How many values it has, and bytes of texts.
+    fn size(&self) -> (usize, usize) {
+        let add = |(nodes, bytes): (usize, usize), (more, texts): (usize, usize)| (nodes + more, bytes + texts);
         match &self.kind {
-            Kind::List(items) => items.iter().map(Self::count).sum::<usize>() + 1,
-            Kind::Object(members) => members.iter().map(|member| member.value.count()).sum::<usize>() + 1,
-            _ => 1,
+            Kind::List(items) => items.iter().map(Self::size).fold((1, 0), add),
+            Kind::Object(members) => {
+                let named = |Member { name, value, .. }: &Member| add(value.size(), (0, name.len()));
+                members.iter().map(named).fold((1, 0), add)
+            }
+            Kind::String(text) => (1, text.len()),
+            Kind::Null | Kind::Bool(_) | Kind::Number(_) => (1, 0),
         }
     }
 
@@ -399,7 +417,12 @@ mod tests {
         for n in 1..40 {
             let _ = writeln!(bomb, "a{n}: &a{n} [*a{0}, *a{0}]", n - 1);
         }
-        assert!(parse("f", &bomb).unwrap_err().message.contains("too many values"));
+        assert!(parse("f", &bomb).unwrap_err().message.contains("come to too much"));
+        let long = format!("a: &a {}\nb:\n{}", "x".repeat(1 << 20), "- *a\n".repeat(100));
+        assert!(parse("f", &long).unwrap_err().message.contains("come to too much"));
+        // What is written out may be long.
+        let list = parse("f", &"- {a: [1, 2, 3], b: {c: d}}\n".repeat(200_000)).unwrap();
+        assert_eq!(list[0].items().len(), 200_000);
         assert!(parse("f", &"[".repeat(5000)).is_err());
     }
 
