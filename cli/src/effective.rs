@@ -1,9 +1,12 @@
 //! AuthConfigs as they are in force: with what they import, and without those that are there to be imported.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-use sidegate_config::{AuthConfig, AuthConfigSpec, Document, Documents, LabelSelector, ObjectMeta, Problem, Secret};
-use sidegate_engine::compose::{Composition, Origins};
+use sidegate_config::{
+    AuthConfig, AuthConfigSpec, Document, Documents, ImportSpec, LabelSelector, ObjectMeta, Problem, Secret,
+};
+use sidegate_engine::compose::{Composed, Composition, Origins};
 use sidegate_engine::grants::Grants;
 use sidegate_engine::resources::{Resources, Scope};
 
@@ -22,16 +25,37 @@ pub fn all(documents: &Documents) -> Vec<Effective<'_>> {
     let grants = grants(documents);
     let composition = Composition::new(auth_configs(documents), &grants);
     let in_force = auth_configs(documents).filter(|document| !composition.is_imported(document));
-    let effective = in_force.map(|document| match composition.of(document) {
-        Some(composed) => {
-            Effective { document, spec: Cow::Owned(composed.spec.clone()), origins: composed.origins.clone() }
-        }
-        None => Effective { document, spec: Cow::Borrowed(&document.spec), origins: Origins::new() },
-    });
-    effective.collect()
+    in_force.map(|document| Effective::of(document, composition.of(document))).collect()
 }
 
-impl Effective<'_> {
+/// Those that import others, and what each imports, in that order and each with its own imports.
+pub fn importers(documents: &Documents) -> Vec<(&AuthConfig, Vec<Effective<'_>>)> {
+    let grants = grants(documents);
+    let composition = Composition::new(auth_configs(documents), &grants);
+    let id = |AuthConfig { metadata, .. }: &AuthConfig| (metadata.namespace.clone(), metadata.name.clone());
+    let known: BTreeMap<_, _> = auth_configs(documents).map(|document| (id(document), document)).collect();
+    let importers = auth_configs(documents).filter(|document| !document.spec.imports.is_empty());
+    let imported = importers.map(|importer| {
+        let find = |ImportSpec { name, namespace }: &ImportSpec| {
+            let namespace = namespace.as_ref().unwrap_or(&importer.metadata.namespace);
+            known.get(&(namespace.clone(), name.clone())).copied()
+        };
+        let found = importer.spec.imports.iter().filter_map(find);
+        (importer, found.map(|document| Effective::of(document, composition.of(document))).collect())
+    });
+    imported.collect()
+}
+
+impl<'a> Effective<'a> {
+    fn of(document: &'a AuthConfig, composed: Option<&Composed>) -> Self {
+        match composed {
+            Some(Composed { spec, origins }) => {
+                Self { document, spec: Cow::Owned(spec.clone()), origins: origins.clone() }
+            }
+            None => Self { document, spec: Cow::Borrowed(&document.spec), origins: Origins::new() },
+        }
+    }
+
     /// `namespace/name`.
     pub fn id(&self) -> String {
         let ObjectMeta { namespace, name, .. } = &self.document.metadata;

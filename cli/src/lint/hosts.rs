@@ -14,7 +14,7 @@ pub fn check(documents: &Documents, warnings: &mut Warnings) {
             let host = host.to_ascii_lowercase();
             // `*` is there to catch what nobody else has.
             let wider =
-                all.iter().filter(|(other, wildcard)| label(other) != label(document) && lies_in(&host, wildcard));
+                all.iter().filter(|(other, wildcard)| lies_in(&host, wildcard) && label(other) != label(document));
             if let Some((other, wildcard)) = wider.max_by_key(|(_, wildcard)| wildcard.len()) {
                 let message = format!(
                     "`{host}` lies within `{wildcard}` of {}, whose rules do not hold for it: only the AuthConfig with the \

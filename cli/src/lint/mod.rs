@@ -12,6 +12,7 @@ mod open;
 mod plain_identity;
 mod query;
 mod regex;
+mod shadowed;
 mod sources;
 mod templates;
 mod ties;
@@ -28,7 +29,7 @@ use sidegate_config::{
 type Lint = fn(&Documents, &mut Warnings);
 
 /// All checks by their names. One that is about another kind of document goes here too.
-const LINTS: [(&str, Lint); 16] = [
+const LINTS: [(&str, Lint); 17] = [
     ("missing-header", missing_header::check),
     ("audience", audience::check),
     ("hosts", hosts::check),
@@ -36,6 +37,7 @@ const LINTS: [(&str, Lint); 16] = [
     ("query", query::check),
     ("api-keys", api_keys::check),
     ("open", open::check),
+    ("shadowed", shadowed::check),
     ("plain-identity", plain_identity::check),
     ("trusted-forwarders", trusted_forwarders::check),
     ("sources", sources::check),

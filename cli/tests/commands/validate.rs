@@ -106,6 +106,62 @@ fn what_is_no_yaml_is_told_and_the_rest_looked_at() {
     assert!(ran.out.contains("1 AuthConfig and 1 Secret: 1 error, "), "{}", ran.out);
 }
 
+/// A list of a whole cluster is long, and that is no mistake; what its aliases come to has a bound.
+#[test]
+fn long_files_are_read_and_bombs_are_not() {
+    let policy = |number: usize| {
+        format!(
+            "- apiVersion: gateway.networking.x-k8s.io/v1alpha1\n  kind: XAuthorizationPolicy\n  metadata: {{name: p{number}, namespace: n}}\n  spec:\n    \
+             targetRefs: [{{group: '', kind: Pod, selector: {{matchLabels: {{app: a{number}}}}}}}]\n    action: ALLOW\n    enforcementLevel: Network\n    rules:\n    - sources:\n      \
+             - {{type: ServiceAccount, serviceAccount: {{name: web, namespace: shop}}}}\n      networkAttributes: {{ports: [8080, 9090]}}\n"
+        )
+    };
+    let list = (0..6000).map(policy).collect::<String>();
+    let ran = fed(&["validate", "-f", "-"], &format!("apiVersion: v1\nkind: List\nitems:\n{list}"));
+    assert_eq!(
+        (ran.code, ran.out.lines().next_back()),
+        (Some(0), Some("0 AuthConfigs, 0 Secrets and 6000 policies over identity: no errors, no warnings"))
+    );
+    let bomb = format!("a: &a {}\nb:\n{}", "x".repeat(1 << 20), "- *a\n".repeat(1000));
+    let ran = fed(&["validate", "-f", "-"], &bomb);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(1), ""));
+    assert!(ran.out.contains("its aliases come to too much"), "{}", ran.out);
+}
+
+#[test]
+fn a_rule_that_stands_in_for_one_of_an_import_is_told() {
+    let rule = |name: &str| format!("{name}: {{patternMatching: {{patterns: [{{predicate: 'true'}}]}}}}");
+    let document = |name: &str, spec: &str| {
+        format!(
+            "---\napiVersion: authorino.kuadrant.io/v1beta3\nkind: AuthConfig\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n"
+        )
+    };
+    let documents = [
+        document("zero", &format!("hosts: [], authorization: {{{}}}", rule("zero"))),
+        document("one", &format!("hosts: [], imports: [{{name: zero}}], authorization: {{{}}}", rule("both"))),
+        document("two", &format!("hosts: [], imports: [{{name: zero}}], authorization: {{{}}}", rule("both"))),
+        document(
+            "top",
+            &format!(
+                "hosts: [a.test], imports: [{{name: one}}, {{name: two}}], authorization: {{{}, {}}}",
+                rule("zero"),
+                rule("own")
+            ),
+        ),
+    ];
+    let ran = fed(&["validate", "-f", "-"], &documents.concat());
+    let told: Vec<&str> = ran.out.lines().filter(|line| line.ends_with("[shadowed]")).collect();
+    assert_eq!(
+        told,
+        [
+            "<stdin>:20:48: warning: AuthConfig default/top: spec.imports[1]: `authorization.both` of AuthConfig default/two stands in for that of AuthConfig default/one [shadowed]",
+            "<stdin>:20:78: warning: AuthConfig default/top: spec.authorization.zero: stands in for that of AuthConfig default/zero, which counts no more: if both are to hold, name it otherwise [shadowed]",
+        ],
+        "{}",
+        ran.out
+    );
+}
+
 #[test]
 fn lists_json_folders_and_standard_input() {
     let list = r#"{"apiVersion": "v1", "kind": "List", "items": [
