@@ -1,8 +1,10 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::TypedValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
 use crate::report;
 
@@ -15,6 +17,13 @@ pub struct Arguments {
 }
 
 const EXIT: &str = "\
+Examples:
+  sidegate validate -f policies/
+  sidegate explain -f policies/ --host talker.example.com --path /hello --token \"$TOKEN\" --jwks keys.json
+  sidegate test -f policies/ policy-tests/ --coverage
+  sidegate render -f policies/ -o envoy --upstream localhost:8080 > envoy.yaml
+  sidegate migrate -f policies/ --write
+
 Exit codes:
   0  fine
   1  problems were found, a request was denied, a test failed, somebody's access changes
@@ -66,6 +75,20 @@ pub struct Files {
     pub files: Vec<PathBuf>,
 }
 
+/// Labels of the workload that `--workload` names.
+#[derive(Debug, Clone, Args)]
+pub struct Labels {
+    /// A label of its pod. May be repeated, or have several with commas between
+    #[arg(
+        long = "label",
+        visible_alias = "labels",
+        value_name = "NAME=VALUE",
+        value_delimiter = ',',
+        requires = "workload"
+    )]
+    pub labels: Vec<String>,
+}
+
 const VALIDATE: &str = "\
 Examples:
   sidegate validate -f policies/
@@ -114,13 +137,13 @@ pub struct Render {
     #[arg(long, value_name = "URL")]
     pub module: Option<String>,
     /// SHA-256 of the module or image, in hex
-    #[arg(long, value_name = "HEX")]
+    #[arg(long, value_name = "HEX", value_parser = sha256)]
     pub sha256: Option<String>,
     /// Name of the manifest
-    #[arg(long, default_value = "sidegate")]
+    #[arg(long, default_value = "sidegate", value_parser = name)]
     pub name: String,
     /// Namespace of the manifests. Default: none is written
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = name)]
     pub namespace: Option<String>,
     /// A label of the pods that it is for. May be repeated
     #[arg(long, value_name = "NAME=VALUE", conflicts_with = "target")]
@@ -132,26 +155,19 @@ pub struct Render {
     /// among the documents, or else of a ServiceAccount
     #[arg(long, value_name = "WORKLOAD")]
     pub workload: Option<String>,
-    /// A label of its pod. May be repeated, or have several with commas between
-    #[arg(
-        long = "label",
-        visible_alias = "labels",
-        value_name = "NAME=VALUE",
-        value_delimiter = ',',
-        requires = "workload"
-    )]
-    pub labels: Vec<String>,
+    #[command(flatten)]
+    pub labels: Labels,
     /// The same for each workload that the documents have: Pods, Deployments and the like
     #[arg(long, conflicts_with_all = ["workload", "target", "selector"])]
     pub split_by_workload: bool,
     /// Envoy: host and port of what is protected
     #[arg(long, value_name = "HOST:PORT", default_value = "upstream:80")]
-    pub upstream: String,
+    pub upstream: Upstream,
     /// Envoy: the port on which it listens for requests. Default: 8000, or with `--tcp` none
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = port())]
     pub listen: Option<u16>,
     /// A port at which connections come that are no HTTP, for policies over identity. May be repeated
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = port())]
     pub tcp: Vec<u16>,
     /// Envoy: its certificate. Clients must show one of their own, which says who they are
     #[arg(long, value_name = "FILE", requires = "key_file", requires = "client_ca_file")]
@@ -163,7 +179,7 @@ pub struct Render {
     #[arg(long, value_name = "FILE", requires = "cert_file")]
     pub client_ca_file: Option<String>,
     /// Envoy: the port of its admin interface, on the loopback interface
-    #[arg(long, value_name = "PORT", default_value_t = 9901)]
+    #[arg(long, value_name = "PORT", default_value_t = 9901, value_parser = port())]
     pub admin: u16,
     /// Envoy: the CAs that servers are believed by
     #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
@@ -171,6 +187,48 @@ pub struct Render {
     /// The CA that the API server of Kubernetes is believed by
     #[arg(long, value_name = "FILE", default_value = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")]
     pub kubernetes_ca_file: String,
+}
+
+/// `HOST:PORT`.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    pub host: String,
+    pub port: u16,
+}
+
+impl FromStr for Upstream {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        match parts {
+            // Envoy has addresses of IPv6 without brackets.
+            Some((host, port)) if !host.is_empty() && port > 0 => {
+                let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+                Ok(Self { host: address.unwrap_or(host).to_owned(), port })
+            }
+            _ => Err("write host and port, as in `localhost:8080`".to_owned()),
+        }
+    }
+}
+
+fn port() -> impl TypedValueParser<Value = u16> {
+    value_parser!(u16).range(1..)
+}
+
+fn sha256(text: &str) -> Result<String, String> {
+    let digest = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if digest { Ok(text.to_ascii_lowercase()) } else { Err("write 64 hex digits".to_owned()) }
+}
+
+/// As Kubernetes has names.
+pub fn name(text: &str) -> Result<String, String> {
+    let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let fits = text.len() <= 253
+        && text.chars().all(|c| letter(c) || matches!(c, '-' | '.'))
+        && text.starts_with(letter)
+        && text.ends_with(letter);
+    if fits { Ok(text.to_owned()) } else { Err("a name is of small letters, digits, `-` and `.`".to_owned()) }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -233,17 +291,10 @@ pub struct Explain {
     /// the documents, or else of a ServiceAccount
     #[arg(long, value_name = "WORKLOAD")]
     pub workload: Option<String>,
-    /// A label of its pod. May be repeated, or have several with commas between
-    #[arg(
-        long = "label",
-        visible_alias = "labels",
-        value_name = "NAME=VALUE",
-        value_delimiter = ',',
-        requires = "workload"
-    )]
-    pub labels: Vec<String>,
+    #[command(flatten)]
+    pub labels: Labels,
     /// The port that is called
-    #[arg(long, requires = "workload")]
+    #[arg(long, requires = "workload", value_parser = port())]
     pub port: Option<u16>,
     /// Who calls: a SPIFFE ID, or `nobody` for somebody without an identity
     #[arg(long, value_name = "ID", requires = "workload")]

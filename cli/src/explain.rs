@@ -40,6 +40,18 @@ pub fn run(arguments: &Explain) -> Outcome {
     if let Some(workload) = &arguments.workload {
         return workload::explain(&subject, workload, arguments);
     }
+    let has_mesh = subject.policy.mesh().is_some();
+    if has_mesh && auth_configs(&subject.documents).next().is_none() {
+        return Err(
+            "the documents have policies over identity alone: say by `--workload` whose are to be shown".to_owned()
+        );
+    }
+    if has_mesh && subject.documents.settings.workload.is_none() {
+        anstream::eprintln!(
+            "note: policies over identity decide before: `--workload` shows them, and with `workload` in a `PluginConfig` a request is \
+             decided by both"
+        );
+    }
     if arguments.is_request() {
         let host = host.as_deref().or_else(|| subject.only_host());
         let host = host.ok_or("say by `--host` which host the request is for")?;

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use sidegate_config::{Document, Documents};
 use sidegate_engine::Policy;
 
-use crate::args::{Files, Render, Target};
+use crate::args::{self, Files, Render, Target, Upstream};
 use crate::documents::Configuration;
 use crate::{Outcome, emit, files, validate};
 use servers::Server;
@@ -48,6 +48,7 @@ pub fn run(arguments: &Render) -> Outcome {
         plugin_config::add_upstreams(&mut plugin_config, &servers);
     }
     check_identity(&documents, arguments)?;
+    tell_of_reach(arguments);
     let mut rendered: Vec<Value> = Vec::new();
     for of in workload::all(arguments, &configuration.others)? {
         let plugin_config = workload::only(plugin_config.clone(), of.as_ref())?;
@@ -113,6 +114,17 @@ fn check_identity(documents: &Documents, arguments: &Render) -> Result<(), Strin
     Ok(())
 }
 
+/// Whom Istio gives it to if nobody says it.
+fn tell_of_reach(Render { output, selector, target, workload, split_by_workload, .. }: &Render) {
+    let said = !selector.is_empty() || target.is_some() || workload.is_some() || *split_by_workload;
+    if matches!(output, Target::Wasmplugin | Target::Trafficextension) && !said {
+        anstream::eprintln!(
+            "note: without `--selector` or `--target` it is for all pods of its namespace, and in Istio's root namespace for \
+             those of the mesh"
+        );
+    }
+}
+
 /// Whom policies call, and by which clusters.
 fn servers(documents: &Documents, output: Target) -> Vec<Server> {
     let (mut servers, unknown) = servers::called(documents);
@@ -141,7 +153,7 @@ fn manifests(subject: &Subject<'_>, output: Target) -> Result<Vec<Value>, String
     Ok(match output {
         Target::PluginConfig => vec![subject.plugin_config.clone()],
         Target::Envoy => vec![envoy::bootstrap(subject)],
-        Target::DockerCompose => vec![compose::project(subject)],
+        Target::DockerCompose => vec![compose::project(subject)?],
         Target::Wasmplugin => istio::wasm_plugin(subject)?,
         Target::Trafficextension => istio::traffic_extension(subject)?,
         Target::EnvoyExtensionPolicy => vec![gateway::extension_policy(subject)?],
@@ -181,8 +193,8 @@ impl Subject<'_> {
 
     /// Host and port of what is protected.
     fn upstream(&self) -> (&str, u16) {
-        let Render { upstream, .. } = self.arguments;
-        upstream.rsplit_once(':').map_or((upstream, 80), |(host, port)| (host, port.parse().unwrap_or(80)))
+        let Upstream { host, port } = &self.arguments.upstream;
+        (host, *port)
     }
 
     /// The port of requests, if there are any.
@@ -221,6 +233,7 @@ impl Subject<'_> {
     fn target(&self) -> Result<Option<Value>, String> {
         let Some(target) = &self.arguments.target else { return Ok(None) };
         let (kind, name) = target.split_once('/').ok_or("a target is written as `Kind/name`")?;
+        args::name(name).map_err(|error| format!("`{target}`: {error}"))?;
         let group = match kind {
             "Gateway" | "GatewayClass" | "HTTPRoute" | "GRPCRoute" => "gateway.networking.k8s.io",
             "Service" => "",

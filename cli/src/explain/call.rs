@@ -70,7 +70,9 @@ impl Call {
         let Explain { port, token, attributes, from, tcp, .. } = arguments;
         let identity = match from.as_deref() {
             None | Some(NOBODY) => Identity::Absent,
-            Some(text) => Identity::Known(SpiffeId::parse(text).map_err(|reason| format!("`{text}` {reason}"))?),
+            Some(text) => {
+                Identity::Known(SpiffeId::parse(text).map_err(|reason| format!("`--from {text}`: {reason}"))?)
+            }
         };
         let payload = token.as_deref().map(payload).transpose()?;
         let key = match &options.jwt_payload_keys {

@@ -62,6 +62,11 @@ fn request(host: &str, arguments: &Explain) -> Result<Value, String> {
     let mut pairs = Vec::new();
     for header in headers {
         let (name, value) = header.split_once(':').ok_or("a header is written as `name: value`")?;
+        if name.trim().is_empty() {
+            return Err(
+                "a header is written as `name: value`; `--method`, `--path` and `--host` say the rest".to_owned()
+            );
+        }
         pairs.push(json!([name.trim().to_ascii_lowercase(), value.trim()]));
     }
     pairs.extend(token.iter().map(|token| json!(["authorization", format!("Bearer {}", token.trim())])));
@@ -70,6 +75,9 @@ fn request(host: &str, arguments: &Explain) -> Result<Value, String> {
         None => Err("an attribute is written as `name=value`".to_owned()),
     };
     let attributes = attributes.iter().map(attribute).collect::<Result<serde_json::Map<_, _>, _>>()?;
+    if path.as_ref().is_some_and(|path| !path.starts_with('/') && path != "*") {
+        return Err("`--path` begins with `/`".to_owned());
+    }
     let mut request = json!({
         "authority": host,
         "method": method.as_deref().unwrap_or("GET"),
@@ -87,10 +95,10 @@ fn request(host: &str, arguments: &Explain) -> Result<Value, String> {
 fn text(subject: &Subject, host: &str, arguments: &Explain, Decided { came, calls }: &Decided) {
     let method = arguments.method.as_deref().unwrap_or("GET");
     let path = without_query(arguments.path.as_deref().unwrap_or("/"));
-    line!("{}: {}", printable(&format!("{method} {host}{path}")), decision(came));
+    line!("{}: {}", printable(&format!("{method} {host}{path}")), printable(&decision(came)));
     let effective = effective_of(subject, came);
     if let Some(effective) = &effective {
-        line!("AuthConfig {} ({})", effective.id(), subject.place(effective, ""));
+        line!("AuthConfig {} ({})", printable(&effective.id()), subject.place(effective, ""));
     }
     for (index, step) in came.steps.iter().enumerate() {
         let place = effective

@@ -255,7 +255,7 @@ impl Told {
             options.iter().for_each(|text| line!("  {}", printable(text)));
         }
         for HostChange { id, hosts, what, removed, added } in hosts {
-            line!("AuthConfig {id} {what}: {}", printable(&hosts.join(", ")));
+            line!("AuthConfig {} {what}: {}", printable(id), printable(&hosts.join(", ")));
             removed.iter().for_each(|text| line!("  - {}", printable(text)));
             added.iter().for_each(|text| line!("  + {}", printable(text)));
         }

@@ -49,7 +49,7 @@ fn text(subject: &Subject, host: Option<&str>, documents: &[Effective<'_>]) {
     for document in documents {
         let id = document.id();
         let hosts = document.document.spec.hosts.join(", ");
-        line!("AuthConfig {id} ({})", subject.place(document, ""));
+        line!("AuthConfig {} ({})", printable(&id), subject.place(document, ""));
         line!("  hosts: {}", printable(&hosts));
         for condition in document.spec.when.iter().map(in_words) {
             line!("  only when {}", printable(&condition));
@@ -117,7 +117,7 @@ fn to_json(subject: &Subject, document: &Effective<'_>) -> Value {
     let step = |Step { stage, name, priority, method, when, demands, denies, path, whole: _ }: Step| {
         json!({
             "stage": stage, "name": name, "priority": priority, "method": method, "when": when, "demands": demands,
-            "denies": denies,            "place": subject.place(document, &path),
+            "denies": denies, "place": subject.place(document, &path),
         })
     };
     json!({

@@ -37,7 +37,11 @@ impl Script {
         if let Some(path) = jwks {
             let given: Vec<String> =
                 script.services.values().filter_map(|service| authority(service["url"].as_str()?)).collect();
-            for (host, replies) in key_sets(subject, &Value::Object(document(path)?)) {
+            let keys = document(path)?;
+            if !keys.get("keys").is_some_and(Value::is_array) {
+                return Err(format!("{}: it is no JSON Web Key Set: an object with a list `keys`", path.display()));
+            }
+            for (host, replies) in key_sets(subject, &Value::Object(keys)) {
                 if !given.contains(&host.authority) {
                     let service = json!({ "url": host.origin, "replies": replies });
                     script.services.insert(format!("keys of {}", host.authority), service);

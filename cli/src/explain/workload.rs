@@ -54,7 +54,11 @@ fn ask(subject: &Subject, mesh: &Mesh, known: &Workload, arguments: &Explain) ->
 
 /// The workload that the command line names, as the documents have it.
 pub fn known(subjects: [&Subject; 2], workload: &str, arguments: &Explain) -> Result<Workload, String> {
-    workloads::known(workload, &arguments.labels, subjects.map(|subject| subject.configuration.others.as_slice()))
+    workloads::known(
+        workload,
+        &arguments.labels.labels,
+        subjects.map(|subject| subject.configuration.others.as_slice()),
+    )
 }
 
 /// What is not known of a workload, though policies look at it.

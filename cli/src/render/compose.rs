@@ -7,8 +7,14 @@ use crate::emit;
 
 const IMAGE: &str = "envoyproxy/envoy:v1.40.0";
 
-pub fn project(subject: &Subject<'_>) -> Value {
+/// The service of the proxy.
+const PROXY: &str = "envoy";
+
+pub fn project(subject: &Subject<'_>) -> Result<Value, String> {
     let (host, port) = subject.upstream();
+    if host == PROXY {
+        return Err(format!("`--upstream`: `{PROXY}` is the proxy itself: name what is protected otherwise"));
+    }
     let module = subject.arguments.module.as_deref().unwrap_or(envoy::MODULE);
     let ports: Vec<String> = subject.requests().iter().map(|port| format!("{port}:{port}")).collect();
     let listens = subject.requests().map(|port| {
@@ -26,13 +32,13 @@ pub fn project(subject: &Subject<'_>) -> Value {
     proxy["ports"] = json!(ports);
     proxy["depends_on"] = json!([host]);
     proxy["healthcheck"] = json!(listens);
-    json!({
-        "services": { "envoy": proxy, host: service("upstream") },
+    Ok(json!({
+        "services": { PROXY: proxy, host: service("upstream") },
         "configs": {
             "envoy": { "content": content(&envoy::bootstrap(subject)) },
             "upstream": { "content": content(&envoy::upstream(port)) },
         },
-    })
+    }))
 }
 
 /// Compose fills in what begins with `$`.

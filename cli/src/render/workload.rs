@@ -20,7 +20,7 @@ pub struct Of {
 pub fn all(arguments: &Render, documents: &[Node]) -> Result<Vec<Option<Of>>, String> {
     let Render { workload, labels, split_by_workload, output, .. } = arguments;
     if let Some(text) = workload {
-        return Ok(vec![Some(Of { name: None, workload: workloads::known(text, labels, [documents])? })]);
+        return Ok(vec![Some(Of { name: None, workload: workloads::known(text, &labels.labels, [documents])? })]);
     }
     if !split_by_workload {
         return Ok(vec![None]);

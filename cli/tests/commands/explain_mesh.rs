@@ -125,6 +125,20 @@ fn one_document_more_or_less() {
     }
 }
 
+/// Without a workload there is nothing to show, which is neither silence nor a 404.
+#[test]
+fn who_asks_for_no_workload_is_told_of_it() {
+    for more in [&[][..], &["--host", "a.test"], &["--path", "/"]] {
+        let ran = sidegate(&[&["explain", "-f", "documents/mesh.yaml"][..], more].concat());
+        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{more:?}");
+        assert!(ran.err.contains("say by `--workload` whose are to be shown"), "{}", ran.err);
+    }
+    let both = ["explain", "-f", "documents/mesh.yaml", "-f", "documents/good.yaml"];
+    let ran = sidegate(&both);
+    assert_eq!(ran.code, Some(0));
+    assert!(ran.err.starts_with("note: policies over identity decide before: `--workload` shows them"), "{}", ran.err);
+}
+
 #[test]
 fn options_that_are_otherwise_are_told() {
     let diff = ["explain", "-f", "documents/mesh.yaml", "--diff", "documents/mesh.yaml"];

@@ -37,10 +37,60 @@ fn what_makes_no_sense_is_code_2() {
         &["test", "documents/none"],
         &["test", "documents/good.yaml"],
         &["completions", "tcsh"],
+        &["render", "-f", "documents/good.yaml", "-o", "envoy", "--upstream", "localhost"],
+        &["render", "-f", "documents/good.yaml", "-o", "envoy", "--upstream", "localhost:0"],
+        &["render", "-f", "documents/good.yaml", "-o", "docker-compose", "--upstream", "envoy:80"],
+        &["render", "-f", "documents/good.yaml", "-o", "wasmplugin", "--module", "oci://a/b", "--sha256", "abc"],
+        &["render", "-f", "documents/good.yaml", "-o", "wasmplugin", "--module", "oci://a/b", "--name", "Side Gate"],
+        &["render", "-f", "documents/good.yaml", "-o", "wasmplugin", "--module", "oci://a/b", "--target", "Gateway/"],
+        &["explain", "-f", "documents/good.yaml", "--host", "talker.example.com", "--path", "hello"],
+        &["explain", "-f", "documents/good.yaml", "--host", "talker.example.com", "-H", ": x"],
+        &[
+            "explain",
+            "-f",
+            "documents/good.yaml",
+            "--host",
+            "talker.example.com",
+            "--jwks",
+            "documents/good.yaml",
+            "--path",
+            "/",
+        ],
+        &["validate", "-f", "-", "-f", "-"],
     ] {
         let ran = sidegate(arguments);
         assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{arguments:?}: {}", ran.err);
         assert!(!ran.err.is_empty());
+    }
+}
+
+#[test]
+fn folders_that_lead_back_to_themselves_are_read_once_and_empty_ones_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display().to_string();
+    let ran = sidegate(&["validate", "-f", &path]);
+    assert_eq!(
+        (ran.code, ran.err),
+        (Some(2), format!("sidegate: {path}: no file in it ends in .yaml, .yml or .json\n"))
+    );
+    std::fs::copy(crate::here().join("documents/good.yaml"), folder.path().join("good.yaml")).unwrap();
+    std::os::unix::fs::symlink(folder.path(), folder.path().join("again")).unwrap();
+    let ran = sidegate(&["validate", "-f", &path]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{}", ran.out);
+    assert!(ran.out.contains("1 AuthConfig and 1 Secret: no errors"), "{}", ran.out);
+}
+
+#[test]
+fn text_that_is_no_utf_8_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.yaml");
+    for (bytes, what) in [(&b"\xff\xfea\0"[..], "UTF-16"), (b"a: \xff", "no UTF-8")] {
+        std::fs::write(&path, bytes).unwrap();
+        let ran = sidegate(&["validate", "-f", &path.display().to_string()]);
+        assert_eq!(
+            (ran.code, ran.err),
+            (Some(2), format!("sidegate: {}: it is {what}: save it as UTF-8\n", path.display()))
+        );
     }
 }
 
