@@ -19,6 +19,8 @@ use report::{Measured, Spread, Start};
 use scenario::{Modules, Scenario};
 use serde_json::{Value, json};
 
+/// Rounds after which all processes are started anew.
+const ROUNDS_OF_A_PROCESS: usize = 4;
 /// How often an Envoy is given many AuthConfigs.
 const UPDATES: usize = 5;
 /// The name on the command line for that alone.
@@ -118,22 +120,18 @@ fn answers() -> Result<Value, String> {
     Ok(json!([answer("/jwks", &scenario::key_set()?), answer("/", "hello")]))
 }
 
+/// Loads all scenarios in turn, round by round. Where in memory a process has its code and data makes its requests some percent
+/// dearer or cheaper for as long as it lives, so each is started anew now and then.
 fn load_all(settings: &Settings, scenarios: &[Scenario], upstream: SocketAddr) -> Result<Vec<Measured>, String> {
-    let routes = if settings.direct { answers()? } else { to_upstream() };
-    let mut envoys = Vec::new();
-    for scenario in scenarios {
-        eprintln!("starting Envoy with {}", scenario.title);
-        let envoy = Envoy::start(&settings.program, routes.clone(), &scenario.filters, Some(upstream))?;
-        envoy.pin(load::MEASURED_PROCESSOR)?;
-        envoys.push(envoy);
-    }
     let token = scenario::bearer()?;
-    for (scenario, envoy) in scenarios.iter().zip(&envoys) {
-        until_admitted(envoy, &token, scenario)?;
-    }
     let mut samples: BTreeMap<&str, Vec<load::Sample>> = BTreeMap::new();
-    for round in 1..=settings.rounds {
-        eprintln!("round {round} of {}", settings.rounds);
+    let mut envoys = Vec::new();
+    for round in 0..settings.rounds {
+        if round % ROUNDS_OF_A_PROCESS == 0 {
+            envoys.clear();
+            envoys = start_all(settings, scenarios, upstream, &token)?;
+        }
+        eprintln!("round {} of {}", round + 1, settings.rounds);
         for (scenario, envoy) in scenarios.iter().zip(&envoys) {
             let sample = load::run(envoy, &token, &scenario.requests, settings.time)
                 .map_err(|error| format!("{}: {error}", scenario.name))?;
@@ -141,6 +139,24 @@ fn load_all(settings: &Settings, scenarios: &[Scenario], upstream: SocketAddr) -
         }
     }
     Ok(report::measured(scenarios, &samples))
+}
+
+/// An Envoy for each scenario, ready and warm.
+fn start_all(
+    settings: &Settings,
+    scenarios: &[Scenario],
+    upstream: SocketAddr,
+    token: &str,
+) -> Result<Vec<Envoy>, String> {
+    let routes = if settings.direct { answers()? } else { to_upstream() };
+    let start = |scenario: &Scenario| {
+        eprintln!("starting Envoy with {}", scenario.title);
+        let envoy = Envoy::start(&settings.program, routes.clone(), &scenario.filters, Some(upstream))?;
+        envoy.pin(load::MEASURED_PROCESSOR)?;
+        until_admitted(&envoy, token, scenario)?;
+        Ok(envoy)
+    };
+    scenarios.iter().map(start).collect()
 }
 
 pub(crate) fn to_upstream() -> Value {
