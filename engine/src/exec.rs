@@ -105,13 +105,22 @@ impl Drop for Waits<'_> {
     }
 }
 
+/// A computation as it stands when it was started.
+#[derive(Debug)]
+pub enum Started<T, F> {
+    /// It needed nobody.
+    Done(T),
+    /// It may have to wait for others.
+    Waits(F),
+}
+
 /// Runs all at once, in order, and shows each result to `visit` as it comes; a break ends the others. One that needs no
 /// call is done before the next one starts.
 pub async fn each<F: Future, B>(
-    futures: impl Iterator<Item = F>,
+    computations: impl Iterator<Item = Started<F::Output, F>>,
     mut visit: impl FnMut(F::Output) -> ControlFlow<B>,
 ) -> ControlFlow<B> {
-    let mut unstarted = futures;
+    let mut unstarted = computations;
     let mut waiting: Vec<Pin<Box<F>>> = Vec::new();
     poll_fn(move |context| {
         let mut index = 0;
@@ -126,15 +135,22 @@ pub async fn each<F: Future, B>(
                 }
             }
         }
-        for future in unstarted.by_ref() {
-            let mut future = Box::pin(future);
-            match future.as_mut().poll(context) {
-                Poll::Pending => waiting.push(future),
-                Poll::Ready(output) => {
-                    if let ControlFlow::Break(value) = visit(output) {
-                        return Poll::Ready(ControlFlow::Break(value));
+        for started in unstarted.by_ref() {
+            let output = match started {
+                Started::Done(output) => output,
+                Started::Waits(future) => {
+                    let mut future = Box::pin(future);
+                    match future.as_mut().poll(context) {
+                        Poll::Ready(output) => output,
+                        Poll::Pending => {
+                            waiting.push(future);
+                            continue;
+                        }
                     }
                 }
+            };
+            if let ControlFlow::Break(value) = visit(output) {
+                return Poll::Ready(ControlFlow::Break(value));
             }
         }
         if waiting.is_empty() { Poll::Ready(ControlFlow::Continue(())) } else { Poll::Pending }
@@ -190,7 +206,7 @@ mod tests {
         let mut task = Task::new({
             let calls = Rc::clone(&calls);
             async move {
-                let asking = (0..=MAX_CALLS).map(|index| ask(&calls, index));
+                let asking = (0..=MAX_CALLS).map(|index| Started::Waits(ask(&calls, index)));
                 let refused =
                     |reply| if let Err(error) = reply { ControlFlow::Break(error) } else { ControlFlow::Continue(()) };
                 each(asking, refused).await
@@ -207,7 +223,7 @@ mod tests {
             async move {
                 let asking = [1, 2].into_iter().map(|key_set| {
                     let calls = &calls;
-                    async move { ask(calls, key_set).await.map(|_| key_set) }
+                    Started::Waits(async move { ask(calls, key_set).await.map(|_| key_set) })
                 });
                 each(asking, |reply| reply.map_or(ControlFlow::Continue(()), ControlFlow::Break)).await
             }
@@ -226,7 +242,7 @@ mod tests {
             async move {
                 let asking = [1, 2].into_iter().map(|key_set| {
                     let calls = &calls;
-                    async move { if key_set == 1 { ask(calls, 1).await.is_ok() } else { true } }
+                    Started::Waits(async move { if key_set == 1 { ask(calls, 1).await.is_ok() } else { true } })
                 });
                 let first = each(asking, |done| if done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) });
                 assert!(first.await.is_break());
@@ -247,7 +263,10 @@ mod tests {
     #[test]
     fn each_does_not_start_what_a_break_makes_needless() {
         let mut started = 0;
-        let futures = [1, 2, 3].into_iter().inspect(|_| started += 1).map(|value| async move { value });
+        let futures = [1, 2, 3]
+            .into_iter()
+            .inspect(|_| started += 1)
+            .map(|value| if value == 2 { Started::Done(value) } else { Started::Waits(async move { value }) });
         let mut first =
             Box::pin(each(
                 futures,

@@ -118,7 +118,9 @@ impl Needs {
 
     /// The members, in a fixed order.
     pub fn iter(self) -> impl Iterator<Item = Attribute> {
-        Attribute::ALL.into_iter().filter(move |attribute| self.has(*attribute))
+        // Of nearly all requests nothing is read: then none of them is looked at.
+        let all: &[Attribute] = if self.0 == 0 { &[] } else { &Attribute::ALL };
+        all.iter().copied().filter(move |attribute| self.has(*attribute))
     }
 }
 

@@ -9,6 +9,7 @@ use sidegate_config::{CacheSpec, PatternExpressionOrRef, RuleWhenError};
 use crate::cache::Cache;
 use crate::compile::Compiler;
 use crate::error::{Refusal, StepError};
+use crate::exec::Started;
 use crate::expression::condition::{Condition, Held};
 use crate::session::Cx;
 use crate::trace::{Outcome, Stage, StepRecord};
@@ -16,7 +17,15 @@ use crate::trace::{Outcome, Stage, StepRecord};
 /// What a rule does: one of the methods of its stage.
 #[expect(async_fn_in_trait, reason = "nothing here crosses threads, so nobody needs to bound the futures")]
 pub trait Method {
-    /// Does it; the result may be kept in the rule's `cache`.
+    /// Does it if that needs nobody to be asked: most rules are of that kind, and whoever may wait costs each request something.
+    ///
+    /// # Errors
+    /// The policy says no, or it cannot be decided.
+    fn evaluate_at_once(&self, _cx: &Cx) -> Option<Result<Rc<Value>, StepError>> {
+        None
+    }
+
+    /// Does what could not be done at once; the result may be kept in the rule's `cache`.
     ///
     /// # Errors
     /// The policy says no, or it cannot be decided.
@@ -113,20 +122,10 @@ impl<M: Method> Step<M> {
         self.cache.as_ref()
     }
 
-    /// Runs the rule if its conditions hold, and records what became of it.
-    pub async fn run(&self, cx: &Cx) -> Ran {
-        let mut waiting = Waiting(Some((self, cx)));
+    /// Runs the rule if its conditions hold, and records what became of it; none if it may have to wait for others.
+    fn at_once(&self, cx: &Cx) -> Option<Ran> {
         let (ran, detail) = match (self.when.evaluate(&cx.view()), self.when_error) {
-            (Ok(Held::Yes), _) => match self.method.finish(self.evaluate(cx).await, cx) {
-                Ok(value) => (Ran::Ok(value), None),
-                Err(error) => {
-                    let detail = match &error.detail {
-                        Some(detail) => format!("{}: {detail}", error.reason),
-                        None => error.reason.clone(),
-                    };
-                    (Ran::Err(error), Some(detail))
-                }
-            },
+            (Ok(Held::Yes), _) => return Some(self.end(self.method.evaluate_at_once(cx)?, cx)),
             (Ok(Held::No(criterion)), _) => (Ran::Skipped, Some(format!("when: {criterion}"))),
             (Err(error), RuleWhenError::Skip) => (Ran::Skipped, Some(format!("when: {error}"))),
             (Err(error), RuleWhenError::Fail) => {
@@ -134,7 +133,31 @@ impl<M: Method> Step<M> {
                 (Ran::Err(StepError::failed(reason.as_str())), Some(reason))
             }
         };
+        Some(self.recorded(ran, detail, cx))
+    }
+
+    /// Runs a rule whose conditions hold and that may have to wait, and records what became of it.
+    async fn waiting(&self, cx: &Cx) -> Ran {
+        let mut waiting = Waiting(Some((self, cx)));
+        let result = self.evaluate(cx).await;
         waiting.0 = None;
+        self.end(result, cx)
+    }
+
+    fn end(&self, result: Result<Rc<Value>, StepError>, cx: &Cx) -> Ran {
+        match self.method.finish(result, cx) {
+            Ok(value) => self.recorded(Ran::Ok(value), None, cx),
+            Err(error) => {
+                let detail = match &error.detail {
+                    Some(detail) => format!("{}: {detail}", error.reason),
+                    None => error.reason.clone(),
+                };
+                self.recorded(Ran::Err(error), Some(detail), cx)
+            }
+        }
+    }
+
+    fn recorded(&self, ran: Ran, detail: Option<String>, cx: &Cx) -> Ran {
         let outcome = match &ran {
             Ran::Ok(_) => Outcome::Ok,
             Ran::Skipped => Outcome::Skipped,
@@ -175,6 +198,17 @@ impl<M: Method> Drop for Waiting<'_, M> {
             cx.record(step.record(Outcome::Cancelled, None));
         }
     }
+}
+
+/// Runs the rules of a group, each with what became of it.
+pub fn run_all<'a, M: Method>(
+    group: &'a [Step<M>],
+    cx: &'a Cx,
+) -> impl Iterator<Item = Started<(&'a Step<M>, Ran), impl Future<Output = (&'a Step<M>, Ran)>>> {
+    group.iter().map(move |step| match step.at_once(cx) {
+        Some(ran) => Started::Done((step, ran)),
+        None => Started::Waits(async move { (step, step.waiting(cx).await) }),
+    })
 }
 
 /// Puts rules into the order of evaluation: by priority, then by name.

@@ -16,7 +16,7 @@ impl Anonymous {
         "Bearer"
     }
 
-    pub(super) async fn evaluate(&self, _cx: &Cx) -> Result<Rc<Value>, StepError> {
+    pub(super) fn evaluate(&self, _cx: &Cx) -> Result<Rc<Value>, StepError> {
         Ok(Rc::new(json!({ "anonymous": true })))
     }
 }

@@ -51,7 +51,7 @@ impl ApiKey {
         self.credentials.challenge()
     }
 
-    pub(super) async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
+    pub(super) fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
         let key = self.credentials.find(&cx.request)?;
         let shown: [u8; 32] = Sha256::digest(&key).into();
         match self.identities.get_key_value(&shown) {

@@ -91,7 +91,7 @@ impl HmacSignature {
         "Signature"
     }
 
-    pub(super) async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
+    pub(super) fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
         let request = &cx.request;
         let input = Input::parse(single(request, "signature-input")?).map_err(malformed)?;
         let signature = input.signature(single(request, "signature")?).map_err(malformed)?;

@@ -94,13 +94,19 @@ impl Jwt {
         self.credentials.challenge()
     }
 
-    pub(super) async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
-        let credential = self.credentials.find(&cx.request)?;
+    /// The identity of a token that was found good before, or that there is no token.
+    pub(super) fn recall(&self, cx: &Cx) -> Option<Result<Rc<Value>, StepError>> {
+        let credential = match self.credentials.find(&cx.request) {
+            Ok(credential) => credential,
+            Err(error) => return Some(Err(error)),
+        };
         let tokens = cx.policy.tokens();
         let fingerprint = tokens.fingerprint(&self.checks, &credential);
-        if let Some(identity) = tokens.recall(&fingerprint, cx.policy.remote_documents(), cx.time) {
-            return Ok(identity);
-        }
+        tokens.recall(&fingerprint, cx.policy.remote_documents(), cx.time).map(Ok)
+    }
+
+    pub(super) async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
+        let credential = self.credentials.find(&cx.request)?;
         let token = Token::parse(&credential)?;
         token.times.check(cx.time)?;
         let proof = self.verify(&token, cx).await?;
@@ -111,6 +117,8 @@ impl Jwt {
             token.check_audience(&self.audiences)?;
         }
         let identity = Rc::new(Value::Object(token.claims));
+        let tokens = cx.policy.tokens();
+        let fingerprint = tokens.fingerprint(&self.checks, &credential);
         tokens.remember(fingerprint, Rc::clone(&identity), proof, credential.len());
         Ok(identity)
     }

@@ -3,8 +3,6 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-#[cfg(feature = "x509")]
-use std::pin::pin;
 use std::rc::Rc;
 
 use serde_json::{Map, Value};
@@ -245,18 +243,31 @@ impl Method {
 }
 
 impl step::Method for Authentication {
+    fn evaluate_at_once(&self, cx: &Cx) -> Option<Result<Rc<Value>, StepError>> {
+        match &self.method {
+            Method::ApiKey(method) => Some(method.evaluate(cx)),
+            Method::Jwt(method) => method.recall(cx),
+            Method::OAuth2Introspection(_) | Method::KubernetesTokenReview(_) => None,
+            #[cfg(feature = "x509")]
+            Method::X509(method) => Some(method.evaluate(cx)),
+            Method::Plain(method) => Some(method.evaluate(cx)),
+            Method::Anonymous(method) => Some(method.evaluate(cx)),
+            Method::Hmac(method) => Some(method.evaluate(cx)),
+        }
+    }
+
     async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
         match &self.method {
-            Method::ApiKey(method) => method.evaluate(cx).await,
+            Method::ApiKey(method) => method.evaluate(cx),
             Method::Jwt(method) => method.evaluate(cx).await,
             // Boxed, since the other methods would have to make room for what these keep while they wait.
             Method::OAuth2Introspection(method) => apart(Box::pin(method.evaluate(cx)).as_mut()).await,
             Method::KubernetesTokenReview(method) => apart(Box::pin(method.evaluate(cx)).as_mut()).await,
             #[cfg(feature = "x509")]
-            Method::X509(method) => apart(pin!(method.evaluate(cx))).await,
-            Method::Plain(method) => method.evaluate(cx).await,
-            Method::Anonymous(method) => method.evaluate(cx).await,
-            Method::Hmac(method) => method.evaluate(cx).await,
+            Method::X509(method) => method.evaluate(cx),
+            Method::Plain(method) => method.evaluate(cx),
+            Method::Anonymous(method) => method.evaluate(cx),
+            Method::Hmac(method) => method.evaluate(cx),
         }
     }
 
@@ -304,8 +315,7 @@ pub async fn prove(
 async fn first_ok(rules: &[Step<Authentication>], cx: &Cx) -> Result<Identity, Denial> {
     let mut refusals: BTreeMap<Rc<str>, StepError> = BTreeMap::new();
     for group in step::groups(rules) {
-        let running = group.iter().map(|rule| async move { (rule, rule.run(cx).await) });
-        let first = exec::each(running, |(rule, ran)| match ran {
+        let first = exec::each(step::run_all(group, cx), |(rule, ran)| match ran {
             Ran::Ok(identity) => ControlFlow::Break((rule, identity)),
             Ran::Skipped => ControlFlow::Continue(()),
             Ran::Err(error) => {
@@ -331,8 +341,7 @@ async fn all_ok(rules: &[Step<Authentication>], cx: &Cx) -> Result<Identity, Den
     let mut refusals: BTreeMap<Rc<str>, StepError> = BTreeMap::new();
     let mut identities = Map::new();
     for group in step::groups(rules) {
-        let running = group.iter().map(|rule| async move { (rule, rule.run(cx).await) });
-        let _: ControlFlow<()> = exec::each(running, |(rule, ran)| {
+        let _: ControlFlow<()> = exec::each(step::run_all(group, cx), |(rule, ran)| {
             match ran {
                 Ran::Ok(identity) => drop(identities.insert(rule.name.to_string(), Value::clone(&identity))),
                 Ran::Skipped => {}

@@ -32,7 +32,7 @@ impl Plain {
         &self.source
     }
 
-    pub(super) async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
+    pub(super) fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
         match self.value.value(&cx.view())? {
             Value::Null => Err(StepError::absent("could not retrieve identity object or null")),
             identity => Ok(Rc::new(identity)),

@@ -111,11 +111,21 @@ fn compile_rule(name: &str, spec: &AuthorizationSpec, compiler: &mut Compiler<'_
 }
 
 impl step::Method for Authorization {
+    fn evaluate_at_once(&self, cx: &Cx) -> Option<Result<Rc<Value>, StepError>> {
+        let value = match &self.method {
+            Method::PatternMatching(method) => method.evaluate(cx),
+            #[cfg(feature = "opa")]
+            Method::Opa(_) => return None,
+            Method::KubernetesSubjectAccessReview(_) | Method::SpiceDb(_) => return None,
+        };
+        Some(value.map(Rc::new))
+    }
+
     async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
         match &self.method {
             #[cfg(feature = "opa")]
             Method::Opa(method) => method.evaluate(cx).await,
-            Method::PatternMatching(method) => method.evaluate(cx).await,
+            Method::PatternMatching(method) => method.evaluate(cx),
             // Boxed, since the other methods would have to make room for what these keep while they wait.
             Method::KubernetesSubjectAccessReview(method) => apart(Box::pin(method.evaluate(cx)).as_mut()).await,
             Method::SpiceDb(method) => apart(Box::pin(method.evaluate(cx)).as_mut()).await,
@@ -165,51 +175,49 @@ impl step::Method for Authorization {
 pub async fn all(rules: &[Step<Authorization>], _identity: Identity, cx: &Cx) -> Result<Granted, Denial> {
     for group in step::groups(rules) {
         let mut refusals = Refusals::new(group);
-        let running = group.iter().enumerate().map(|(index, rule)| async move { (index, rule, rule.run(cx).await) });
-        let decided = exec::each(running, |(index, rule, ran)| {
+        let decided = exec::each(step::run_all(group, cx), |(rule, ran)| {
             let refusal = match ran {
                 Ran::Ok(value) => {
                     cx.update(|auth| drop(auth.authorization.insert(Rc::clone(&rule.name), value)));
                     None
                 }
                 Ran::Skipped => None,
-                Ran::Err(error) => Some((rule, error)),
+                Ran::Err(error) => Some(error),
             };
-            refusals.decided(index, refusal)
+            refusals.decided(rule, refusal)
         });
         let _: ControlFlow<()> = decided.await;
-        if let Some((_, (rule, error))) = refusals.first {
+        if let Some((rule, error)) = refusals.first {
             return Err(denial(rule, error));
         }
     }
     Ok(Granted(()))
 }
 
-type Refused<'a> = (&'a Step<Authorization>, StepError);
-
 /// Which refusal of a group counts: the first to come. Where rules word their denials it is the one of the first name, so
 /// that the client is told the same each time; then those before it must have answered.
 struct Refusals<'a> {
-    first: Option<(usize, Refused<'a>)>,
-    awaited: BTreeSet<usize>,
+    first: Option<(&'a Step<Authorization>, StepError)>,
+    awaited: BTreeSet<&'a str>,
 }
 
 impl<'a> Refusals<'a> {
-    fn new(group: &[Step<Authorization>]) -> Self {
+    fn new(group: &'a [Step<Authorization>]) -> Self {
         let worded = group.iter().any(|rule| rule.method.deny_with.is_some());
-        Self { first: None, awaited: if worded { (0..group.len()).collect() } else { BTreeSet::new() } }
+        let awaited = group.iter().filter(|_| worded).map(|rule| &*rule.name);
+        Self { first: None, awaited: awaited.collect() }
     }
 
     /// Takes note of an answer; breaks if nothing can change the outcome any more.
-    fn decided(&mut self, index: usize, refusal: Option<Refused<'a>>) -> ControlFlow<()> {
-        self.awaited.remove(&index);
-        if let Some(refusal) = refusal
-            && self.first.as_ref().is_none_or(|(first, _)| index < *first)
+    fn decided(&mut self, rule: &'a Step<Authorization>, refusal: Option<StepError>) -> ControlFlow<()> {
+        self.awaited.remove(&*rule.name);
+        if let Some(error) = refusal
+            && self.first.as_ref().is_none_or(|(first, _)| rule.name < first.name)
         {
-            self.first = Some((index, refusal));
+            self.first = Some((rule, error));
         }
         match &self.first {
-            Some((first, _)) if self.awaited.range(..first).next().is_none() => ControlFlow::Break(()),
+            Some((first, _)) if self.awaited.range(..&*first.name).next().is_none() => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         }
     }

@@ -20,7 +20,7 @@ impl PatternMatching {
         Self { patterns: compiler.at("patterns", |compiler| Condition::compile(patterns, compiler)) }
     }
 
-    pub(super) async fn evaluate(&self, cx: &Cx) -> Result<Value, StepError> {
+    pub(super) fn evaluate(&self, cx: &Cx) -> Result<Value, StepError> {
         match self.patterns.evaluate(&cx.view())? {
             Held::Yes => Ok(Value::Bool(true)),
             Held::No(criterion) => Err(StepError::denied("Unauthorized").because(criterion)),

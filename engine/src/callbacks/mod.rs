@@ -53,8 +53,7 @@ impl Method for Callback {
 /// Calls everybody: groups of equal priority one after another, in a group all at once.
 pub async fn call_all(callbacks: &[Step<Callback>], cx: &Cx) {
     for group in step::groups(callbacks) {
-        let running = group.iter().map(|callback| async move { (callback, callback.run(cx).await) });
-        let _: ControlFlow<()> = exec::each(running, |(callback, ran)| {
+        let _: ControlFlow<()> = exec::each(step::run_all(group, cx), |(callback, ran)| {
             if let Ran::Ok(value) = ran {
                 cx.update(|auth| drop(auth.callbacks.insert(Rc::clone(&callback.name), value)));
             }

@@ -89,8 +89,7 @@ impl Method for Metadata {
 /// Asks every source: groups of equal priority one after another, in a group all at once.
 pub async fn gather(sources: &[Step<Metadata>], cx: &Cx) {
     for group in step::groups(sources) {
-        let running = group.iter().map(|source| async move { (source, source.run(cx).await) });
-        let _: ControlFlow<()> = exec::each(running, |(source, ran)| {
+        let _: ControlFlow<()> = exec::each(step::run_all(group, cx), |(source, ran)| {
             if let Ran::Ok(value) = ran {
                 cx.update(|auth| drop(auth.metadata.insert(Rc::clone(&source.name), value)));
             }

@@ -11,7 +11,7 @@ use sidegate_config::{SecretRef, UmaSpec};
 use crate::call::HttpReply;
 use crate::compile::Compiler;
 use crate::error::StepError;
-use crate::exec;
+use crate::exec::{self, Started};
 use crate::outbound::client_credentials::ClientCredentials;
 use crate::outbound::{self, Endpoint};
 use crate::remote::uma::Configuration;
@@ -61,7 +61,7 @@ impl Uma {
         let mut found = BTreeMap::new();
         let asking = ids.iter().enumerate().map(|(index, id)| {
             let token = &token;
-            async move { (index, self.resource(resource_registration_endpoint, id, token, cx).await) }
+            Started::Waits(async move { (index, self.resource(resource_registration_endpoint, id, token, cx).await) })
         });
         // A server that fails leaves a list of which nobody knows what is missing, so there is none.
         let failed = exec::each(asking, |(index, resource)| match resource {

@@ -20,7 +20,7 @@ impl Json {
         Self { properties: compiler.at("properties", |compiler| Dynamic::compile_map(properties, compiler)) }
     }
 
-    pub(super) async fn evaluate(&self, cx: &Cx) -> Result<Value, StepError> {
+    pub(super) fn evaluate(&self, cx: &Cx) -> Result<Value, StepError> {
         let view = cx.view();
         let members = self.properties.iter().map(|(name, value)| Ok((name.clone(), value.value(&view)?)));
         Ok(Value::Object(members.collect::<Result<_, StepError>>()?))

@@ -166,12 +166,23 @@ fn compile_item(name: &str, spec: &SuccessItemSpec, target: Target, compiler: &m
 }
 
 impl step::Method for Item {
+    fn evaluate_at_once(&self, cx: &Cx) -> Option<Result<Rc<Value>, StepError>> {
+        let value = match &self.method {
+            Method::Plain(method) => method.evaluate(cx),
+            Method::Json(method) => method.evaluate(cx),
+            // It may have been kept.
+            #[cfg(feature = "wristband")]
+            Method::Wristband(_) => return None,
+        };
+        Some(value.map(Rc::new))
+    }
+
     async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
         match &self.method {
-            Method::Plain(method) => method.evaluate(cx).await,
-            Method::Json(method) => method.evaluate(cx).await,
+            Method::Plain(method) => method.evaluate(cx),
+            Method::Json(method) => method.evaluate(cx),
             #[cfg(feature = "wristband")]
-            Method::Wristband(method) => method.evaluate(cx).await,
+            Method::Wristband(method) => method.evaluate(cx),
         }
         .map(Rc::new)
     }
@@ -221,8 +232,7 @@ pub async fn build(response: &Response, _granted: Granted, cx: &Cx) -> Allowed {
     let mut set_headers = Vec::new();
     let mut dynamic_metadata = Vec::new();
     for group in step::groups(&response.items) {
-        let running = group.iter().map(|item| async move { (item, item.run(cx).await) });
-        let _: ControlFlow<()> = exec::each(running, |(item, ran)| {
+        let _: ControlFlow<()> = exec::each(step::run_all(group, cx), |(item, ran)| {
             if let Ran::Ok(value) = ran {
                 let Item { key, target, .. } = &item.method;
                 match target {

@@ -7,23 +7,25 @@ use crate::request::Headers;
 /// Headers that a success item of any AuthConfig may set, and the carrier of dynamic metadata. Of all AuthConfigs, since
 /// an upstream that believes a header cannot tell by which of its hosts a request came.
 ///
-/// Each header of each request is looked up, nearly always in vain: an ordered set tells that by a byte or two.
+/// Each header of each request is looked up, nearly always in vain: its length alone tells that of most.
 #[derive(Debug, Default)]
-pub struct OwnedHeaders(BTreeSet<Vec<u8>>);
+pub struct OwnedHeaders {
+    names: BTreeSet<Vec<u8>>,
+    /// A bit for each length that one of them has, the last for all longer ones.
+    lengths: u64,
+}
 
 impl OwnedHeaders {
     /// Adds one, in any case.
     pub fn add(&mut self, name: &str) {
-        self.0.insert(folded(name.as_bytes()));
+        self.lengths |= length(name.as_bytes());
+        self.names.insert(folded(name.as_bytes()));
     }
 
     /// Those that a client sent, by the names that it gave them, each once.
     #[must_use]
     pub fn sent(&self, headers: &Headers) -> Vec<String> {
         let mut sent = Vec::new();
-        if self.0.is_empty() {
-            return sent;
-        }
         for (name, _) in headers.iter().filter(|(name, _)| self.has(name)) {
             let name = String::from_utf8_lossy(name).into_owned();
             if !sent.contains(&name) {
@@ -34,8 +36,16 @@ impl OwnedHeaders {
     }
 
     fn has(&self, name: &[u8]) -> bool {
-        if name.contains(&b'_') { self.0.contains(&folded(name)) } else { self.0.contains(name) }
+        if self.lengths & length(name) == 0 {
+            return false;
+        }
+        if name.contains(&b'_') { self.names.contains(&folded(name)) } else { self.names.contains(name) }
     }
+}
+
+/// The bit of a name's length, which folding does not change.
+fn length(name: &[u8]) -> u64 {
+    1 << name.len().min(63)
 }
 
 /// Many servers (CGI, WSGI, PHP) take `x_user` and `x-user` for one.
@@ -55,6 +65,9 @@ mod tests {
         let headers =
             Headers::from_pairs([("x-user", ""), ("x_user", ""), ("x-team", ""), ("x-users", ""), ("x_user", "")]);
         assert_eq!(owned.sent(&headers), ["x-user", "x_user", "x-team"]);
+        let long = "x".repeat(80);
+        owned.add(&long);
+        assert_eq!(owned.sent(&Headers::from_pairs([(&*long, ""), (&*"y".repeat(80), ""), ("", "")])), [long]);
         assert!(OwnedHeaders::default().sent(&headers).is_empty());
     }
 }

@@ -17,7 +17,7 @@ impl Plain {
         Self(Dynamic::compile(spec, compiler))
     }
 
-    pub(super) async fn evaluate(&self, cx: &Cx) -> Result<Value, StepError> {
+    pub(super) fn evaluate(&self, cx: &Cx) -> Result<Value, StepError> {
         Ok(self.0.value(&cx.view())?)
     }
 }

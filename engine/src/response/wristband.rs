@@ -79,7 +79,7 @@ impl Wristband {
     }
 
     /// The token; null if the identity already came with one of this issuer, which is then the one to be used.
-    pub(super) async fn evaluate(&self, cx: &Cx) -> Result<Value, StepError> {
+    pub(super) fn evaluate(&self, cx: &Cx) -> Result<Value, StepError> {
         let view = cx.view();
         if view.auth.issuer.as_deref() == Some(&*self.issuer) {
             return Ok(Value::Null);
