@@ -29,6 +29,11 @@ impl Fuel {
         Self(STEPS.saturating_mul(STEP))
     }
 
+    /// Units that are left.
+    pub const fn left(&self) -> u64 {
+        self.0
+    }
+
     /// Takes so many units.
     pub fn spend(&mut self, units: u64) -> Result<(), Fault> {
         match self.0.checked_sub(units) {

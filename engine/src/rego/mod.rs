@@ -32,6 +32,10 @@ use fuel::Fuel;
 /// The package that policies are in.
 const PACKAGE: &str = "data.authorino.authz";
 
+/// Units of work after which a machine is not kept: it holds what its rules have yielded until it runs again, which may be
+/// never. Most policies do less.
+const LIGHT: u64 = 16_384;
+
 /// What is wrong with a policy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mistake {
@@ -118,10 +122,13 @@ impl Policy {
         let mut machine = self.machine.take().map_or_else(|| machine::new(&self.program, &self.data), Ok)?;
         machine.set_input(input.clone());
         let surroundings = builtins::Surroundings { time, patterns: &self.patterns };
+        let before = fuel.left();
         let value = machine::run(&mut machine, &self.program, entry, surroundings, fuel)?;
         // A machine that failed is not used again: nobody knows what it left.
         machine.set_input(Value::Undefined);
-        self.machine.replace(Some(machine));
+        if before.saturating_sub(fuel.left()) <= LIGHT {
+            self.machine.replace(Some(machine));
+        }
         Ok(value)
     }
 }

@@ -208,6 +208,19 @@ fn a_policy_that_ran_away_is_good_for_the_next_request() {
 }
 
 #[test]
+fn what_a_policy_made_of_a_large_request_does_not_stay() {
+    let policy = policy("allow if count(numbers) > 1\nnumbers := json.unmarshal(input.body)", RegoVersion::V1);
+    let keeps = |numbers: usize| {
+        let body = format!("[0{}]", ", 0".repeat(numbers));
+        assert_eq!(policy.allow(&from_json(&json!({ "body": body })), Timestamp::default()), Ok(Value::Bool(true)));
+        policy.machine.borrow().is_some()
+    };
+    assert!(keeps(10), "it is made anew for each request");
+    assert!(!keeps(100_000), "it keeps a list of 100,000");
+    assert!(keeps(10));
+}
+
+#[test]
 fn built_in_functions_of_our_own() {
     for (expression, expected) in [
         (r#"regex.match("^/a/[0-9]+$", "/a/12")"#, json!(true)),
