@@ -262,6 +262,7 @@ fn policies(issuing: u16) -> Vec<Policy> {
     let path = access(
         json!({ "user": { "value": "jane" }, "authorizationGroups": { "selector": "request.headers.x-groups" } }),
     );
+    let groups = access(json!({ "authorizationGroups": { "selector": "request.headers.x-groups" } }));
     let issuer = json!({ "account": { "jwt": { "issuerUrl": URL, "audiences": ["talker"] } } });
     vec![
         Policy::new("issuer", json!({ "hosts": ["*"], "authentication": issuer })),
@@ -270,6 +271,7 @@ fn policies(issuing: u16) -> Vec<Policy> {
         asked_by("nobody", "tokens-nobody", review(json!(["talker"])), json!({})),
         asked_by("proxy", "greetings", review(json!(["talker"])), greetings),
         asked_by("proxy", "path", anybody.clone(), path.clone()),
+        asked_by("proxy", "groups", anybody.clone(), groups),
         asked_by("nobody", "access-nobody", anybody, path),
         Policy { port: issuing, tls: true, ..wristband_policy("issuing", issuing, WRISTBANDS.map(|(_, _, key)| key)) },
         wristband_policy("forging", issuing, ["ec-256-2", "ec-521", "rsa-1"]),
@@ -381,8 +383,10 @@ fn group(world: &World) {
 }
 
 fn of_nobody(world: &World) {
-    let request = Request::new("GET", "/hello", "api.test").header("x-groups", "[]");
-    denied(&world.stage.send("path", request), 403, "cannot review this");
+    let ask =
+        |groups: &str| world.stage.send("groups", Request::new("GET", "/hello", "api.test").header("x-groups", groups));
+    world.stage.until(200, || ask(r#"["greeters"]"#));
+    denied(&ask("[]"), 403, "cannot review this");
 }
 
 fn unbound(world: &World) {
