@@ -216,6 +216,8 @@ fn manager(filters: Vec<Value>) -> Value {
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "ingress",
         "normalize_path": true,
+        // Those of the files, which nobody else has.
+        "http_protocol_options": { "allow_custom_methods": true },
         "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [
             { "match": { "prefix": "/" }, "direct_response": { "status": 200 } },
         ] }] },
