@@ -53,12 +53,23 @@ fn ask(subject: &Subject, mesh: &Mesh, known: &Workload, arguments: &Explain) ->
 }
 
 /// The workload that the command line names, as the documents have it.
+///
+/// # Errors
+/// There are several, or the first documents are those of another one, which is all that they decide about.
 pub fn known(subjects: [&Subject; 2], workload: &str, arguments: &Explain) -> Result<Workload, String> {
-    workloads::known(
-        workload,
-        &arguments.labels.labels,
-        subjects.map(|subject| subject.configuration.others.as_slice()),
-    )
+    let documents = subjects.map(|subject| subject.configuration.others.as_slice());
+    let known = workloads::known(workload, &arguments.labels.labels, documents)?;
+    let own = subjects[0].documents.settings.workload.as_ref();
+    let other = own.filter(|own| own.namespace.is_some()).is_some_and(|own| {
+        let labels = [&own.labels, &known.labels];
+        own.namespace != known.namespace || (labels.iter().all(|labels| !labels.is_empty()) && labels[0] != labels[1])
+    });
+    match other {
+        true => Err(format!(
+            "the documents name another workload than `{workload}`: leave out `workload` of the PluginConfig"
+        )),
+        false => Ok(known),
+    }
 }
 
 /// What is not known of a workload, though policies look at it.

@@ -258,3 +258,24 @@ fn labels_are_those_of_the_workload_of_that_name() {
     assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""));
     assert!(ran.err.contains("is the name of several documents"), "{}", ran.err);
 }
+
+/// A configuration that names its workload decides about no other.
+#[test]
+fn who_asks_about_another_workload_than_the_configuration_is_of_gets_no_answer() {
+    let configuration = "apiVersion: sidegate.dev/v1alpha1\nkind: PluginConfig\nworkload: {namespace: prod, labels: {app: api}}\n\
+                         options: {eastWest: {}}\n";
+    for (workload, label, answered) in [
+        ("prod", "app=api", true),
+        ("prod/api", "", true),
+        ("dev", "", false),
+        ("dev/api", "app=api", false),
+        ("prod", "app=web", false),
+    ] {
+        let labels: &[&str] = if label.is_empty() { &[] } else { &["--label", label] };
+        let ran = fed(&[&["explain", "-f", "-", "--workload", workload], labels].concat(), configuration);
+        assert_eq!(ran.code, Some(if answered { 0 } else { 2 }), "{workload}: {}{}", ran.out, ran.err);
+        let refused = format!("the documents name another workload than `{workload}`");
+        assert_eq!(ran.err.contains(&refused), !answered, "{workload}: {}", ran.err);
+        assert_eq!(ran.out.contains("workload in namespace prod {app=api}"), answered, "{workload}: {}", ran.out);
+    }
+}
