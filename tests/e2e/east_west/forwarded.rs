@@ -169,6 +169,6 @@ fn waypoint(mesh: &Mesh) {
 }
 
 /// The record of a decision that the access log has.
-fn record(line: &Value) -> Value {
+pub fn record(line: &Value) -> Value {
     line["record"].as_str().and_then(|record| serde_json::from_str(record).ok()).unwrap_or_default()
 }

@@ -7,6 +7,7 @@ use sidegate_tests::envoy::config::Listener;
 use sidegate_tests::mtls::{Clients, Dial};
 
 use super::Scenario;
+use super::forwarded::record;
 use super::mesh::{self, Ask, Mesh, SLEEP, Tls, allow, allow_sleep, config, eventually, policy};
 
 pub const ALL: &[(&str, Scenario)] = &[
@@ -23,6 +24,7 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("mesh: a policy with addresses of peers is refused where none are to be had", peers_unprovided),
     ("mesh: a workload that nobody knows is refused", unknown_workload),
     ("mesh: a trial run decides nothing, and is told of", trial),
+    ("mesh: routes and hosts that Envoy does not know change no decision", unrouted),
     ("mesh: stats_tags make labels of who decided", labels),
 ];
 
@@ -38,6 +40,7 @@ pub fn listeners(paths: &Paths, tls: Tls<'_>) -> Vec<Listener> {
     let near = json!([{ "sources": [{ "type": "CIDR", "cidr": { "address": "Peer", "blocks": ["127.0.0.2"] } }] }]);
     let mut trial = policy("trial", "DENY", json!([{ "sources": [{ "type": "Namespace", "namespace": "foo" }] }]));
     trial["spec"]["mode"] = json!("Audit");
+    let watched = policy("watched", "AUDIT", json!([{ "sources": [{ "type": "Namespace", "namespace": "foo" }] }]));
     let mut peers = mesh(
         "peers",
         Clients::Required,
@@ -47,12 +50,17 @@ pub fn listeners(paths: &Paths, tls: Tls<'_>) -> Vec<Listener> {
     peers.before.push(crate::operations::page_fragment("east-west-envoy.md", "sidegate.peer"));
     let mut plain = Listener::new("plain", &paths.wasm, &config(&[allow_sleep()], none()));
     plain.surroundings.forward_client_cert = Some("ALWAYS_FORWARD_ONLY".to_owned());
+    let mut routed = mesh("routed", Clients::Required, &[allow_sleep()], none());
+    let route = json!({ "match": { "path": "/known" }, "direct_response": { "status": 200 } });
+    let host = json!({ "name": "some", "domains": ["known.test"], "routes": [route] });
+    routed.manager.insert("route_config".to_owned(), json!({ "virtual_hosts": [host] }));
     vec![
         mesh("calls", Clients::Required, &[allow_sleep()], none()),
         mesh("optional", Clients::Optional, &[allow_sleep()], none()),
         mesh("any", Clients::Any, &[allow_sleep()], none()),
         mesh("open", Clients::Any, &[], none()),
         plain,
+        routed,
         mesh(
             "no-admin",
             Clients::Required,
@@ -69,7 +77,7 @@ pub fn listeners(paths: &Paths, tls: Tls<'_>) -> Vec<Listener> {
         mesh("env", Clients::Required, &[policy("env", "ALLOW/Application", header("x-env", "prod"))], none()),
         peers,
         mesh("peers-unprovided", Clients::Required, &[allow("near", near)], none()),
-        mesh("trial", Clients::Required, &[allow_sleep(), trial], none()),
+        mesh("trial", Clients::Required, &[allow_sleep(), trial, watched], none()),
     ]
 }
 
@@ -102,7 +110,7 @@ fn told(mesh: &Mesh) {
     assert_eq!(line["decider"], "implicit(Network)");
     assert_eq!(line["identity"], "spiffe://cluster.local/ns/evil/sa/sleep");
     assert!(line["reason"].as_str().is_some_and(|reason| reason.contains("closed by prod/sleep")), "{line}");
-    let record: Value = serde_json::from_str(line["record"].as_str().unwrap_or_default()).unwrap_or_default();
+    let record = record(&line);
     assert_eq!(
         [&record["decision"], &record["decider"], &record["tier"], &record["level"], &record["identitySource"]],
         ["DENY", "implicit(Network)", "Namespace", "Network", "certificate"],
@@ -111,6 +119,9 @@ fn told(mesh: &Mesh) {
     // So one can tell by which configuration: the plugin says it when one comes into force.
     let revision = record["policyRevision"].as_str().unwrap_or_default();
     mesh.logs("calls", "info", &format!("configuration {revision} is in force"));
+    // What is in force is told as the command line tells it.
+    mesh.logs("calls", "debug", "policy prod/sleep: Namespace, ALLOW Network, Enforce: namespace prod, ");
+    mesh.logs("calls", "debug", "port other: Allow foo/sleep: prod/sleep#0");
 
     assert_eq!(mesh.ask(&Ask::new("calls", "sleep", "/told/sleep")).status, 200);
     let line = mesh.logged("/told/sleep");
@@ -222,6 +233,8 @@ fn paths(mesh: &Mesh) {
         "/admin;x=1",
         "/admin;x=1/y",
         "/x/..;/admin",
+        "/admin/..;/x",
+        "/admin//../x",
         "/;/admin",
         "/admin%3bx",
         "/admin%00",
@@ -247,6 +260,8 @@ fn paths(mesh: &Mesh) {
         "/api\\..\\secret",
         "/secret/../../api/../secret",
         "/api;v=1/x",
+        "/secret/..;/api/x",
+        "/secret//../api/x",
         "/x/..%5capi",
     ] {
         assert!(!passes("api", path), "{path}");
@@ -315,6 +330,24 @@ fn trial(mesh: &Mesh) {
     mesh.logs("trial", "info", "it would be DENY by prod/trial#0");
     assert_eq!(mesh.ask(&Ask::new("trial", "evil", "/trial/evil")).status, 403);
     assert_eq!(mesh.logged("/trial/evil")["shadow"], Value::Null, "it changes nothing");
+    // What is only watched is marked, and decides nothing.
+    for (path, audited) in [("/trial", true), ("/trial/evil", false)] {
+        assert_eq!(record(&mesh.logged(path))["audited"], audited, "{path}");
+    }
+}
+
+/// What is let in and has no route stays not found, and what is kept out is so, with a route or without one.
+fn unrouted(mesh: &Mesh) {
+    for (who, known, unknown) in [("sleep", 200, 404), ("evil", 403, 403)] {
+        for (host, path, expected) in [
+            ("known.test", "/known", known),
+            ("known.test", "/unknown", unknown),
+            ("127.0.0.1:8080", "/known", unknown),
+        ] {
+            let ask = Ask { host, ..Ask::new("routed", who, path) };
+            assert_eq!(mesh.ask(&ask).status, expected, "{who} {host}{path}");
+        }
+    }
 }
 
 fn labels(mesh: &Mesh) {

@@ -116,8 +116,10 @@ impl Explanation {
     }
 }
 
-/// What does not depend on a call; each line stands for itself.
-fn standing(policy: &WorkloadPolicy, port: Option<u16>, chain: Chain) -> String {
+/// What is in force for a workload, whoever calls: which policies are about it and why, and who may call which port. Each line stands
+/// for itself. One port, or all that policies name and the others together.
+#[must_use]
+pub fn standing(policy: &WorkloadPolicy, port: Option<u16>, chain: Chain) -> String {
     let selected: Vec<Selected> = policy.objects().map(text::selected).collect();
     in_lines(&selected, &ports::views(policy, port, chain))
 }
