@@ -102,7 +102,7 @@ pub struct Validate {
     /// Warnings are errors
     #[arg(long)]
     pub strict: bool,
-    /// A Secret that is named but not given is a warning, not an error
+    /// A Secret that is named but not given is a warning, not an error, with `--strict` too
     #[arg(long)]
     pub without_secrets: bool,
     /// How findings are printed

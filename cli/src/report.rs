@@ -93,7 +93,10 @@ impl fmt::Display for Finding {
             write!(f, "{}: ", printable(part))?;
         }
         f.write_str(&printable(message))?;
-        if *level == Level::Warning { write!(f, " [{rule}]") } else { Ok(()) }
+        // With `--strict` warnings are errors, of which there is a chapter still.
+        let is_check =
+            *level == Level::Warning || (*level == Level::Error && !matches!(*rule, "configuration" | "yaml"));
+        if is_check { write!(f, " [{rule}]") } else { Ok(()) }
     }
 }
 

@@ -1,10 +1,13 @@
-//! Keys of all Secrets there are, or of none.
+//! Keys and CAs of all Secrets there are, or of none.
 
-use sidegate_config::{ApiKeySpec, AuthConfig, Documents, HmacSpec, LabelSelector};
+use sidegate_config::{ApiKeySpec, AuthConfig, Documents, HmacSpec, LabelSelector, X509Spec};
 
 use super::Warnings;
 use crate::effective::Secrets;
 use crate::validate::auth_configs;
+
+/// Without the Secrets this is so of every selector.
+pub const SELECTS_NONE: &str = "selects no Secret that is here, so nobody gets in by this rule";
 
 pub fn check(documents: &Documents, warnings: &mut Warnings) {
     let secrets = Secrets::of(documents);
@@ -16,6 +19,9 @@ pub fn check(documents: &Documents, warnings: &mut Warnings) {
             }
             if let Some(HmacSpec { selector, all_namespaces, namespaces, .. }) = &rule.hmac {
                 judge(document, path("hmac"), (selector, *all_namespaces, namespaces), &secrets, warnings);
+            }
+            if let Some(X509Spec { selector, all_namespaces, namespaces, .. }) = &rule.x509 {
+                judge(document, path("x509"), (selector, *all_namespaces, namespaces), &secrets, warnings);
             }
         }
     }
@@ -29,9 +35,9 @@ fn judge(
     warnings: &mut Warnings,
 ) {
     if *selector == LabelSelector::default() {
-        let message = "selects every Secret, so whatever has a key in it opens this door: name labels";
+        let message = "selects every Secret, so whatever has a key or a CA in it opens this door: name labels";
         warnings.add(document, path, message);
     } else if secrets.selected(document, selector, all_namespaces, namespaces).is_empty() {
-        warnings.add(document, path, "selects no Secret that is here, so nobody gets in by this rule");
+        warnings.add(document, path, SELECTS_NONE);
     }
 }

@@ -25,6 +25,8 @@ use sidegate_config::{
     PatternExpressionOrRef, Problem, ResponseSpec, SuccessItemSpec, SuccessSpec,
 };
 
+pub use api_keys::SELECTS_NONE;
+
 /// A check.
 type Lint = fn(&Documents, &mut Warnings);
 

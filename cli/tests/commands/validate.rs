@@ -189,6 +189,13 @@ fn secrets_may_be_elsewhere_if_that_is_said() {
     let ran = fed(&["validate", "-f", "-", "--without-secrets"], document);
     assert_eq!(ran.code, Some(0), "{}", ran.out);
     assert!(ran.out.contains("warning: ") && ran.out.contains("[missing-secret]"), "{}", ran.out);
+    // Nor is it an error for who is strict, as it is for who has said nothing.
+    let keys = format!("{document}    y:\n      apiKey: {{selector: {{matchLabels: {{a: b}}}}}}\n");
+    let ran = fed(&["validate", "-f", "-", "--without-secrets", "--strict"], &keys);
+    assert_eq!(ran.code, Some(0), "{}", ran.out);
+    assert_eq!(ran.out.matches("[missing-secret]").count(), 2, "{}", ran.out);
+    let strict = fed(&["validate", "-f", "-", "--strict"], &keys);
+    assert_eq!((strict.code, strict.out.matches(" error: ").count()), (Some(1), 2), "{}", strict.out);
 }
 
 #[test]
