@@ -95,7 +95,7 @@ fn name(segment: &str) -> &str {
 
 /// Segments without those that stand for folders, and whether the last one does. A path that ends with a slash is one of a folder.
 /// `folders`: who goes up from between two slashes is where the first of them ended.
-fn resolve<'p>(path: &'p str, name: fn(&str) -> &str, folders: bool) -> Option<(Vec<&'p str>, bool)> {
+fn resolve(path: &str, name: fn(&str) -> &str, folders: bool) -> Option<(Vec<&str>, bool)> {
     let mut segments: Vec<&str> = Vec::new();
     let mut folder = true;
     for segment in path.split('/') {
