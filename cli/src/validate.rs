@@ -62,7 +62,10 @@ pub fn whole(configuration: &Configuration) -> Result<Documents, Vec<Finding>> {
 }
 
 fn finding(configuration: &Configuration, level: Level, rule: &'static str, problem: Problem) -> Finding {
-    let Problem { document, path, message } = problem;
+    let Problem { document, path, mut message } = problem;
+    if message.contains("; convert the document to") {
+        message += ": `sidegate migrate` does it";
+    }
     let (mark, document, path) = configuration.locate(&document, &path);
     Finding { level, rule, mark, document, path, message }
 }

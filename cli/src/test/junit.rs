@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::Ran;
 
@@ -11,7 +12,7 @@ pub fn report(ran: &[Ran]) -> String {
         suites.entry(file(case)).or_default().push(case);
     }
     let failures = |cases: &[&Ran]| cases.iter().filter(|case| case.failure.is_some()).count();
-    let seconds = |cases: &[&Ran]| cases.iter().map(|case| case.took.as_secs_f64()).sum::<f64>();
+    let seconds = |cases: &[&Ran]| cases.iter().map(|case| case.took).sum::<Duration>().as_secs_f64();
     let all: Vec<&Ran> = ran.iter().collect();
     let mut xml = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned();
     let counts = |cases: &[&Ran]| {
