@@ -38,5 +38,10 @@ mod tcp;
 mod verify;
 mod workload;
 
+/// Where memory comes from: with less code for each request than by libc's `malloc`.
+#[cfg(target_family = "wasm")]
+#[global_allocator]
+static MEMORY: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
+
 #[cfg(test)]
 mod tests;
