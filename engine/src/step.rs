@@ -200,11 +200,14 @@ impl<M: Method> Drop for Waiting<'_, M> {
     }
 }
 
-/// Runs the rules of a group, each with what became of it.
+/// A rule, and what became of it.
+type Done<'a, M> = (&'a Step<M>, Ran);
+
+/// Runs the rules of a group, each of them as far as it needs nobody.
 pub fn run_all<'a, M: Method>(
     group: &'a [Step<M>],
     cx: &'a Cx,
-) -> impl Iterator<Item = Started<(&'a Step<M>, Ran), impl Future<Output = (&'a Step<M>, Ran)>>> {
+) -> impl Iterator<Item = Started<Done<'a, M>, impl Future<Output = Done<'a, M>>>> {
     group.iter().map(move |step| match step.at_once(cx) {
         Some(ran) => Started::Done((step, ran)),
         None => Started::Waits(async move { (step, step.waiting(cx).await) }),

@@ -34,6 +34,8 @@ mod rulings;
 #[cfg(feature = "wristband")]
 mod sign;
 mod snapshot;
+#[cfg(feature = "explain")]
+mod standing;
 mod tcp;
 mod verify;
 mod workload;

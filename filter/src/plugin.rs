@@ -4,17 +4,18 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use sidegate_engine::east_west::{Chain, WorkloadPolicy, explain};
+use sidegate_engine::east_west::Chain;
 use sidegate_engine::{Policy, Problem, Timestamp};
 
 use crate::calls::Calls;
 use crate::host::{self, HostError, Level};
 use crate::metrics::Metrics;
-use crate::observe::printable;
 use crate::quiet::Quiet;
 #[cfg(feature = "wristband")]
 use crate::sign::HostSigner;
 use crate::snapshot;
+#[cfg(feature = "explain")]
+use crate::standing;
 use crate::verify::HostVerifier;
 use crate::workload;
 
@@ -26,9 +27,6 @@ const TICKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_se
 
 /// So many problems that do not keep a configuration from being in force have a line each; every worker writes them.
 const WARNINGS: usize = 20;
-
-/// So many lines at most say what is in force for the workload.
-const EXPLAINED: usize = 10_000;
 
 /// How long Envoy may not know yet what was counted.
 const TELL: Duration = Duration::from_secs(1);
@@ -195,9 +193,8 @@ impl Plugin {
             warn(mesh.left_out().iter().chain(mesh.notes()));
             // What records of decisions refer to.
             host::log(Level::Info, &format!("configuration {} is in force", policy.revision()));
-            if let Some(workload) = policy.workload().filter(|_| host::logs(Level::Debug)) {
-                told(workload, chain);
-            }
+            #[cfg(feature = "explain")]
+            policy.workload().inspect(|workload| standing::tell(workload, chain));
         }
         let paths = snapshot::Paths::new(&policy);
         self.loaded.replace(Some(Rc::new(Loaded { policy: Rc::new(policy), paths })));
@@ -216,14 +213,4 @@ fn warn<'p>(problems: impl Iterator<Item = &'p Problem>) {
         let rest = problems.count();
         host::log(Level::Warn, &format!("and {rest} more; `sidegate validate` tells them all"));
     }
-}
-
-/// Tells what is in force for the workload, as `sidegate explain` does.
-fn told(workload: &WorkloadPolicy, chain: Chain) {
-    let rules = workload.objects().map(|object| object.rules.len().saturating_add(1)).sum::<usize>();
-    // There is a line for each rule at each port, and a port is a value.
-    if rules.saturating_mul(workload.values().saturating_add(1)) > EXPLAINED {
-        return host::log(Level::Debug, "too much is in force to be told here: `sidegate explain` tells it");
-    }
-    explain::standing(workload, None, chain).lines().for_each(|line| host::log(Level::Debug, &printable(line)));
 }
