@@ -29,7 +29,9 @@ fn main() {
         Trial::test(id, move || corpus::reports(rig.run(&entry), &parts).map_err(Failed::from))
     });
     let conclusion = libtest_mimic::run(&arguments, trials.chain(wrong).collect());
+    let told = rig.told_secrets(&running);
     // `exit` runs no destructors; Envoy ends here.
     drop(rig);
+    assert!(told.is_empty(), "what nobody may read can be read:\n{}", told.join("\n"));
     conclusion.exit();
 }

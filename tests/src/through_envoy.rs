@@ -92,6 +92,18 @@ impl Rig {
         }
     }
 
+    /// Lines of Envoy's log and of its metrics that have a secret of one of these cases: what a Secret holds, or a signed token.
+    #[must_use]
+    pub fn told_secrets(&self, entries: &[Entry]) -> Vec<String> {
+        let cases = entries.iter().filter_map(|entry| entry.prepare().ok());
+        let mut secrets: Vec<String> = cases.flat_map(|case| secrets(&case.configuration)).collect();
+        secrets.push("eyJ".to_owned());
+        let metrics = self.envoy.admin.get("/stats").unwrap_or_else(|error| error);
+        let log = self.envoy.log();
+        let lines = log.lines().chain(metrics.lines());
+        lines.filter(|line| secrets.iter().any(|secret| line.contains(secret))).map(str::to_owned).collect()
+    }
+
     /// Runs a case.
     ///
     /// # Errors
@@ -281,6 +293,23 @@ struct Sending<'a> {
     id: String,
     /// The same, if the case does not say it itself.
     added: Option<String>,
+}
+
+/// What the Secrets of a configuration hold, a line of each that nobody would write by chance; certificates are for everybody.
+fn secrets(configuration: &str) -> Vec<String> {
+    const BY_CHANCE: usize = 12;
+    let configuration: Value = serde_json::from_str(configuration).unwrap_or_default();
+    let resources = configuration["resources"].as_array().into_iter().flatten();
+    let held = resources.filter(|resource| resource["kind"] == "Secret").flat_map(|secret| {
+        let held = [&secret["stringData"], &secret["data"]].map(Value::as_object);
+        held.into_iter()
+            .flatten()
+            .flatten()
+            .filter(|(key, _)| !key.ends_with(".crt"))
+            .filter_map(|(_, text)| text.as_str())
+    });
+    let lines = held.filter_map(|text| text.lines().find(|line| line.len() >= BY_CHANCE && !line.starts_with("-----")));
+    lines.map(str::to_owned).collect()
 }
 
 fn name(entry: &Entry) -> String {
