@@ -133,7 +133,7 @@ pub struct HttpSpec {
     pub credentials: Option<Credentials>,
     /// Milliseconds that the call may take. Default, also for 0: 5000.
     pub timeout: Option<u64>,
-    /// Bytes that the answer's body may have; a longer one is no answer. Default 1048576 (1 MiB).
+    /// Bytes that the answer's body may have; a longer one is no answer. Default, also for 0: 1048576 (1 MiB).
     pub max_response_bytes: Option<u64>,
 }
 
@@ -269,7 +269,7 @@ pub struct ExternalPolicySpec {
     /// Seconds between refreshes. Default (0): none after the first fetch that is good.
     #[serde(default)]
     pub ttl: i64,
-    /// Bytes that the policy may have. Default 1048576 (1 MiB).
+    /// Bytes that the policy may have. Default, also for 0: 1048576 (1 MiB).
     pub max_response_bytes: Option<u64>,
 }
 

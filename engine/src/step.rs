@@ -17,7 +17,8 @@ use crate::trace::{Outcome, Stage, StepRecord};
 /// What a rule does: one of the methods of its stage.
 #[expect(async_fn_in_trait, reason = "nothing here crosses threads, so nobody needs to bound the futures")]
 pub trait Method {
-    /// Does it if that needs nobody to be asked: most rules are of that kind, and whoever may wait costs each request something.
+    /// Does it if that needs nobody to be asked: most rules are of that kind, and whoever may wait costs each request something
+    /// (docs/decisions/0014).
     ///
     /// # Errors
     /// The policy says no, or it cannot be decided.
@@ -198,6 +199,14 @@ impl<M: Method> Drop for Waiting<'_, M> {
             cx.record(step.record(Outcome::Cancelled, None));
         }
     }
+}
+
+/// What a method does that is always done at once, for those who wait.
+///
+/// # Errors
+/// The policy says no, or it cannot be decided.
+pub fn done(method: &impl Method, cx: &Cx) -> Result<Rc<Value>, StepError> {
+    method.evaluate_at_once(cx).unwrap_or_else(|| Err(StepError::failed("the rule came to nothing")))
 }
 
 /// A rule, and what became of it.

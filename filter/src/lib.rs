@@ -40,7 +40,7 @@ mod tcp;
 mod verify;
 mod workload;
 
-/// Where memory comes from: with less code for each request than by libc's `malloc`.
+/// Where memory comes from, with less code than by libc's `malloc`: docs/decisions/0014.
 #[cfg(target_family = "wasm")]
 #[global_allocator]
 static MEMORY: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();

@@ -126,7 +126,12 @@ fn otherwise(decoded: &str, rest: &str) -> Option<Option<String>> {
             return (!has_parameters).then(|| Some(join(&segments, folder)));
         }
     }
-    if has_parameters && decoded.contains(".;") {
+    let is_folder = |segment: &&str| segment.contains(';') && matches!(name(segment), "." | "..");
+    if rest.split('/').any(|segment| is_folder(&segment)) {
+        // The same.
+        if rest.split('/').any(|segment| segment.contains(';') && !is_folder(&segment)) {
+            return None;
+        }
         let (segments, folder) = resolve(rest, |segment| segment, false)?;
         return Some(Some(join(&segments, folder)));
     }
@@ -241,7 +246,7 @@ mod tests {
             ("/x/..;/../admin", "ambiguous"),
             ("/x/y/..;/../admin", "/admin or /x/y/admin"),
             ("/x/..;", "/ or /x/..;"),
-            ("/a/..;/b;c", "/b;c /b or /a/..;/b;c"),
+            ("/a/..;/b;c", "ambiguous"),
             ("/a.;b", "/a.;b /a."),
             ("/a//../b", "/b or /a/b"),
             ("/a//./..", "/ or /a/"),

@@ -48,7 +48,7 @@ impl X509 {
         "Certificate"
     }
 
-    #[inline(never)]
+    #[inline(never)] // Large, and beside what is small: docs/decisions/0012.
     pub(super) fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {
         let shown = self.source.find(cx)?;
         let fingerprint: Fingerprint = self.checks.clone().chain_update(&shown).finalize().into();

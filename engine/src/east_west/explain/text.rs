@@ -76,13 +76,23 @@ pub fn is_port(group: &Group) -> bool {
     !group.is_empty() && group.iter().flatten().all(|term| term.dimension == Dimension::Port)
 }
 
+/// So many of what there may be thousands of are named.
+const MOST: usize = 20;
+
 /// A group, in words.
 pub fn group(group: &Group) -> String {
     match group.as_slice() {
         [] => "nobody".to_owned(),
         [one] => alternative(one),
-        many => many.iter().map(alternative).collect::<Vec<_>>().join(" or "),
+        many => named(many.iter().map(alternative)).join(" or "),
     }
+}
+
+/// The first of them, and how many more there are.
+fn named(words: impl ExactSizeIterator<Item = String>) -> Vec<String> {
+    let more = words.len().saturating_sub(MOST);
+    let more = (more > 0).then(|| format!("{more} more"));
+    words.take(MOST).chain(more).collect()
 }
 
 fn alternative(terms: &Alternative) -> String {
@@ -93,12 +103,7 @@ fn alternative(terms: &Alternative) -> String {
 }
 
 fn term(term: &Term) -> String {
-    /// So many values are named.
-    const MOST: usize = 20;
-    let mut words: Vec<String> = term.values.iter().take(MOST).map(|it| value(term.dimension, it)).collect();
-    if let Some(more) = term.values.len().checked_sub(MOST).filter(|more| *more > 0) {
-        words.push(format!("{more} more"));
-    }
+    let words = named(term.values.iter().map(|it| value(term.dimension, it)));
     let not = if term.negated { "not " } else { "" };
     match words.as_slice() {
         [] => format!("{not}nothing"),
@@ -129,11 +134,11 @@ pub fn value(dimension: Dimension, value: &Value) -> String {
                 text += &format!(" for {subject}");
             }
             if let Some(audiences) = &token.audiences {
-                text += &format!(" with aud={}", audiences.join("|"));
+                text += &format!(" with aud={}", named(audiences.iter().map(ToString::to_string)).join("|"));
             }
-            let claims: BTreeMap<_, _> = token.claims.iter().map(|(name, values)| (name, values.join("|"))).collect();
+            let claims: BTreeMap<_, _> = token.claims.iter().map(|(name, values)| (name, values)).collect();
             for (name, values) in claims {
-                text += &format!(" with {name}={values}");
+                text += &format!(" with {name}={}", named(values.iter().map(ToString::to_string)).join("|"));
             }
             text
         }
