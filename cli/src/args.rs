@@ -205,6 +205,9 @@ impl FromStr for Upstream {
             // Envoy has addresses of IPv6 without brackets.
             Some((host, port)) if !host.is_empty() && port > 0 => {
                 let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+                if address.is_none() && host.contains(':') {
+                    return Err("write an address of IPv6 in brackets, as in `[::1]:8080`".to_owned());
+                }
                 Ok(Self { host: address.unwrap_or(host).to_owned(), port })
             }
             _ => Err("write host and port, as in `localhost:8080`".to_owned()),

@@ -39,6 +39,8 @@ fn what_makes_no_sense_is_code_2() {
         &["completions", "tcsh"],
         &["render", "-f", "documents/good.yaml", "-o", "envoy", "--upstream", "localhost"],
         &["render", "-f", "documents/good.yaml", "-o", "envoy", "--upstream", "localhost:0"],
+        &["render", "-f", "documents/good.yaml", "-o", "envoy", "--upstream", "::1"],
+        &["render", "-f", "documents/good.yaml", "-o", "envoy", "--upstream", "http://localhost:80"],
         &["render", "-f", "documents/good.yaml", "-o", "docker-compose", "--upstream", "envoy:80"],
         &["render", "-f", "documents/good.yaml", "-o", "wasmplugin", "--module", "oci://a/b", "--sha256", "abc"],
         &["render", "-f", "documents/good.yaml", "-o", "wasmplugin", "--module", "oci://a/b", "--name", "Side Gate"],
