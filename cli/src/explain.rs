@@ -111,6 +111,25 @@ impl Subject {
     }
 }
 
+/// The headers of a request, its token among them; a path that is none is refused, too.
+fn headers(Explain { path, headers, token, .. }: &Explain) -> Result<Vec<(String, String)>, String> {
+    if path.as_ref().is_some_and(|path| !path.starts_with('/') && path != "*") {
+        return Err("`--path` begins with `/`".to_owned());
+    }
+    let mut pairs = Vec::new();
+    for header in headers {
+        let (name, value) = header.split_once(':').ok_or("a header is written as `name: value`")?;
+        if name.trim().is_empty() {
+            return Err(
+                "a header is written as `name: value`; `--method`, `--path` and `--host` say the rest".to_owned()
+            );
+        }
+        pairs.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
+    }
+    pairs.extend(token.iter().map(|token| ("authorization".to_owned(), format!("Bearer {}", token.trim()))));
+    Ok(pairs)
+}
+
 /// Seconds since the epoch: as they are, by RFC 3339, or those of the clock.
 fn seconds(now: Option<&str>) -> Result<i64, String> {
     let Some(text) = now else { return Ok(prepare::now()) };

@@ -9,6 +9,7 @@ use sidegate_config::EastWestOptions;
 use sidegate_engine::Headers;
 use sidegate_engine::east_west::{Facts, Http, Identity, SpiffeId, address};
 
+use super::headers;
 use crate::args::Explain;
 
 /// Who has no identity, as `--from` says it.
@@ -152,16 +153,9 @@ fn payload(token: &str) -> Result<Value, String> {
     decoded.filter(Value::is_object).ok_or_else(|| "the payload of `--token` is no JSON object in base64url".to_owned())
 }
 
-fn pairs(Explain { host, method, path, headers, token, .. }: &Explain) -> Result<Vec<(String, Vec<u8>)>, String> {
+fn pairs(arguments: &Explain) -> Result<Vec<(String, Vec<u8>)>, String> {
+    let Explain { host, method, path, .. } = arguments;
     let pseudo = [(":authority", host, ""), (":method", method, "GET"), (":path", path, "/")];
-    let mut pairs: Vec<(String, Vec<u8>)> = (pseudo.iter())
-        .map(|(name, given, default)| ((*name).to_owned(), given.as_deref().unwrap_or(default).as_bytes().to_vec()))
-        .collect();
-    for header in headers {
-        let (name, value) = header.split_once(':').ok_or("a header is written as `name: value`")?;
-        pairs.push((name.trim().to_ascii_lowercase(), value.trim().as_bytes().to_vec()));
-    }
-    let bearer = |token: &String| ("authorization".to_owned(), format!("Bearer {}", token.trim()).into_bytes());
-    pairs.extend(token.iter().map(bearer));
-    Ok(pairs)
+    let pseudo = pseudo.map(|(name, given, default)| (name.to_owned(), given.as_deref().unwrap_or(default).to_owned()));
+    Ok(pseudo.into_iter().chain(headers(arguments)?).map(|(name, value)| (name, value.into_bytes())).collect())
 }

@@ -9,7 +9,7 @@ use sidegate_engine::Timestamp;
 use sidegate_engine::trace::{Outcome, Stage, StepRecord};
 
 use super::script::Script;
-use super::{Subject, seconds};
+use super::{Subject, headers, seconds};
 use crate::args::{Explain, ExplainFormat};
 use crate::effective::{self, Effective};
 use crate::report::printable;
@@ -58,31 +58,17 @@ fn decide(subject: &Subject, host: &str, now: i64, arguments: &Explain) -> Resul
 }
 
 fn request(host: &str, arguments: &Explain) -> Result<Value, String> {
-    let Explain { method, path, headers, token, body, attributes, .. } = arguments;
-    let mut pairs = Vec::new();
-    for header in headers {
-        let (name, value) = header.split_once(':').ok_or("a header is written as `name: value`")?;
-        if name.trim().is_empty() {
-            return Err(
-                "a header is written as `name: value`; `--method`, `--path` and `--host` say the rest".to_owned()
-            );
-        }
-        pairs.push(json!([name.trim().to_ascii_lowercase(), value.trim()]));
-    }
-    pairs.extend(token.iter().map(|token| json!(["authorization", format!("Bearer {}", token.trim())])));
+    let Explain { method, path, body, attributes, .. } = arguments;
     let attribute = |text: &String| match text.split_once('=') {
         Some((name, value)) => Ok((name.to_owned(), value.into())),
         None => Err("an attribute is written as `name=value`".to_owned()),
     };
     let attributes = attributes.iter().map(attribute).collect::<Result<serde_json::Map<_, _>, _>>()?;
-    if path.as_ref().is_some_and(|path| !path.starts_with('/') && path != "*") {
-        return Err("`--path` begins with `/`".to_owned());
-    }
     let mut request = json!({
         "authority": host,
         "method": method.as_deref().unwrap_or("GET"),
         "path": path.as_deref().unwrap_or("/"),
-        "headers": pairs,
+        "headers": headers(arguments)?,
         "attributes": attributes,
         "expect": "allow",
     });

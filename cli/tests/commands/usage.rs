@@ -66,6 +66,25 @@ fn what_makes_no_sense_is_code_2() {
     }
 }
 
+/// AuthConfigs and policies over identity refuse the same of a request.
+#[test]
+fn what_is_no_request_is_told() {
+    let of_host = ["explain", "-f", "documents/good.yaml", "--host", "talker.example.com"];
+    let of_workload = ["explain", "-f", "documents/mesh.yaml", "--workload", "prod", "--from", "nobody"];
+    for (arguments, message) in [
+        (["--path", "admin"], "`--path` begins with `/`"),
+        (["-H", ": x"], "a header is written as `name: value`; "),
+        (["-H", ":path: /admin"], "a header is written as `name: value`; "),
+        (["-H", "x"], "a header is written as `name: value`"),
+    ] {
+        for asked in [&of_host[..], &of_workload] {
+            let ran = sidegate(&[asked, &arguments].concat());
+            assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{asked:?} {arguments:?}: {}", ran.err);
+            assert!(ran.err.contains(message), "{asked:?} {arguments:?}: {}", ran.err);
+        }
+    }
+}
+
 #[test]
 fn folders_that_lead_back_to_themselves_are_read_once_and_empty_ones_are_told() {
     let folder = tempfile::tempdir().unwrap();
