@@ -297,13 +297,13 @@ pub struct Explain {
     #[command(flatten)]
     pub labels: Labels,
     /// The port that is called
-    #[arg(long, requires = "workload", value_parser = port())]
+    #[arg(long, value_parser = port())]
     pub port: Option<u16>,
     /// Who calls: a SPIFFE ID, or `nobody` for somebody without an identity
-    #[arg(long, value_name = "ID", requires = "workload")]
+    #[arg(long, value_name = "ID")]
     pub from: Option<String>,
     /// It is a connection, not a request
-    #[arg(long, requires = "workload")]
+    #[arg(long)]
     pub tcp: bool,
     /// A second set of documents: say whose access changes from those of `-f` to these. May be repeated
     #[arg(long, value_name = "FILE")]

@@ -9,7 +9,7 @@ mod script;
 mod workload;
 
 use sidegate_cases::prepare;
-use sidegate_config::Documents;
+use sidegate_config::{Documents, Workload};
 use sidegate_engine::{Headers, Policy, Problem, Request};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -34,19 +34,20 @@ pub fn run(arguments: &Explain) -> Outcome {
         call::check(arguments)?;
     }
     let subject = Subject::of(Configuration::of(&files::read(files)?))?;
-    if let Some(changed) = changed(&subject, arguments)? {
-        return diff::explain(&subject, &Subject::of(changed)?, arguments);
+    let changed = changed(&subject, arguments)?.map(Subject::of).transpose()?;
+    check_workload(&subject, changed.as_ref(), arguments)?;
+    if let Some(changed) = &changed {
+        return diff::explain(&subject, changed, arguments);
     }
     if let Some(workload) = &arguments.workload {
-        return workload::explain(&subject, workload, arguments);
+        let known = workload::known([&subject, &subject], workload, arguments)?;
+        return workload::explain(&subject, &known, arguments);
     }
-    let has_mesh = subject.policy.mesh().is_some();
-    if has_mesh && auth_configs(&subject.documents).next().is_none() {
-        return Err(
-            "the documents have policies over identity alone: say by `--workload` whose are to be shown".to_owned()
-        );
+    if subject.policy.is_east_west_alone() {
+        call::check(arguments)?;
+        return workload::explain(&subject, &Workload::default(), arguments);
     }
-    if has_mesh && subject.documents.settings.workload.is_none() {
+    if subject.policy.wants_workload() {
         anstream::eprintln!(
             "note: policies over identity decide before: `--workload` shows them, and with `workload` in a `PluginConfig` a request is \
              decided by both"
@@ -60,6 +61,35 @@ pub fn run(arguments: &Explain) -> Outcome {
     match host {
         Some(host) => Ok(policy::explain(&subject, Some(host), subject.selected(host), arguments.output)),
         None => Ok(policy::explain(&subject, None, effective::all(&subject.documents), arguments.output)),
+    }
+}
+
+/// Refuses what cannot be answered without a workload, where none is known: policies over identity keep everybody out until then,
+/// which would pass for what they decide.
+fn check_workload(subject: &Subject, changed: Option<&Subject>, arguments: &Explain) -> Result<(), String> {
+    let Explain { workload, port, from, tcp, .. } = arguments;
+    if workload.is_some() {
+        return Ok(());
+    }
+    let wants = subject.policy.wants_workload() || changed.is_some_and(|changed| changed.policy.wants_workload());
+    if wants && arguments.is_request() {
+        return Err(
+            "policies over identity decide of a request before AuthConfigs do: name its workload by `workload` of the \
+             PluginConfig, with `namespace`, or say by `--workload` whose are to be shown"
+                .to_owned(),
+        );
+    }
+    let is_alone = changed.is_none() && subject.policy.is_east_west_alone();
+    let own = subject.documents.settings.workload.as_ref();
+    if is_alone && own.is_none_or(|own| own.namespace.is_none()) {
+        return Err(
+            "the documents have policies over identity alone: say by `--workload` whose are to be shown".to_owned()
+        );
+    }
+    let of_calls = [(port.is_some(), "--port"), (from.is_some(), "--from"), (*tcp, "--tcp")];
+    match of_calls.iter().find(|(given, _)| *given && !is_alone) {
+        Some((_, name)) => Err(format!("`{name}` is of policies over identity: say by `--workload` whose")),
+        None => Ok(()),
     }
 }
 

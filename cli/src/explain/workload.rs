@@ -14,13 +14,12 @@ use crate::report::printable;
 use crate::workloads;
 
 /// Prints what is in force for a workload; false if the call is denied.
-pub fn explain(subject: &Subject, workload: &str, arguments: &Explain) -> Outcome {
+pub fn explain(subject: &Subject, known: &Workload, arguments: &Explain) -> Outcome {
     let mesh = subject.policy.mesh().ok_or("there are no policies over identity in the documents")?;
-    let known = known([subject, subject], workload, arguments)?;
-    if let Some(text) = not_known(mesh, &known) {
+    if let Some(text) = not_known(mesh, known) {
         anstream::eprintln!("warning: {}", printable(&text));
     }
-    let explained = ask(subject, mesh, &known, arguments)?;
+    let explained = ask(subject, mesh, known, arguments)?;
     let json = explained.to_json();
     match arguments.output {
         ExplainFormat::Text => explained.to_string().lines().for_each(|text| line!("{}", printable(text))),
@@ -52,7 +51,8 @@ fn ask(subject: &Subject, mesh: &Mesh, known: &Workload, arguments: &Explain) ->
     ask_engine(mesh, &Question { workload, chain, port: arguments.port, call }).map_err(in_lines)
 }
 
-/// The workload that the command line names, as the documents have it.
+/// The workload that the command line names, as the documents have it. Labels that the PluginConfig does not name are no other
+/// workload's; they do not count, nor do they in the proxy.
 ///
 /// # Errors
 /// There are several, or the first documents are those of another one, which is all that they decide about.
@@ -60,9 +60,9 @@ pub fn known(subjects: [&Subject; 2], workload: &str, arguments: &Explain) -> Re
     let documents = subjects.map(|subject| subject.configuration.others.as_slice());
     let known = workloads::known(workload, &arguments.labels.labels, documents)?;
     let own = subjects[0].documents.settings.workload.as_ref();
-    let other = own.filter(|own| own.namespace.is_some()).is_some_and(|own| {
-        let labels = [&own.labels, &known.labels];
-        own.namespace != known.namespace || (labels.iter().all(|labels| !labels.is_empty()) && labels[0] != labels[1])
+    let other = own.is_some_and(|own| {
+        let is_otherwise = |(name, value)| known.labels.get(name).is_some_and(|known| known != value);
+        (own.namespace.is_some() && own.namespace != known.namespace) || own.labels.iter().any(is_otherwise)
     });
     match other {
         true => Err(format!(

@@ -139,6 +139,75 @@ fn who_asks_for_no_workload_is_told_of_it() {
     assert!(ran.err.starts_with("note: policies over identity decide before: `--workload` shows them"), "{}", ran.err);
 }
 
+/// Before a workload is known policies over identity keep everybody out, which is no answer for a request, nor for two.
+#[test]
+fn a_request_of_no_known_workload_gets_no_answer() {
+    let (good, mesh) = (["explain", "-f", "documents/good.yaml"], ["-f", "documents/mesh.yaml"]);
+    let named = |workload: &str| {
+        format!(
+            "apiVersion: sidegate.dev/v1alpha1\nkind: PluginConfig\nworkload: {workload}\noptions: {{eastWest: {{}}}}\n"
+        )
+    };
+    let request = ["--host", "talker.example.com", "--path", "/"];
+    for (more, input) in [
+        (&["-f", "documents/mesh.yaml"][..], String::new()),
+        // Labels alone are not enough.
+        (&["-f", "documents/mesh.yaml", "-f", "-"], named("{labels: {app: api}}")),
+        (&["--diff", "documents/good.yaml", "--diff", "documents/mesh.yaml"], String::new()),
+        (&["-f", "documents/mesh.yaml", "--diff", "documents/good.yaml"], String::new()),
+        (
+            &["-f", "documents/mesh.yaml", "--diff", "documents/good.yaml", "--diff", "documents/mesh.yaml"],
+            String::new(),
+        ),
+        (&["--add", "documents/mesh.yaml"], String::new()),
+        (&["-f", "documents/mesh.yaml", "--without", "AuthConfig/demo/talker-api"], String::new()),
+    ] {
+        let ran = fed(&[&good[..], more, &request].concat(), &input);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{more:?}: {}", ran.err);
+        let remedy = "name its workload by `workload` of the PluginConfig, with `namespace`, or say by `--workload`";
+        assert!(ran.err.contains(remedy), "{more:?}: {}", ran.err);
+    }
+    // Without a request there is something to show, and a note.
+    let ran = fed(&[&good[..], &mesh, &["-f", "-"]].concat(), &named("{labels: {app: api}}"));
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.err.starts_with("note: policies over identity decide before"), "{}", ran.err);
+    // With a workload both decide, and there is none.
+    let ran = fed(&[&good[..], &mesh, &["-f", "-"], &request].concat(), &named("{namespace: shop}"));
+    assert_eq!((ran.code, ran.err.as_str()), (Some(1), ""));
+    assert!(ran.out.contains("AuthConfig demo/talker-api") && !ran.out.contains("no-workload"), "{}", ran.out);
+}
+
+#[test]
+fn the_workload_that_the_configuration_names_needs_not_be_said() {
+    let configuration = "apiVersion: sidegate.dev/v1alpha1\nkind: PluginConfig\nworkload: {namespace: prod, labels: {app: api}}\n\
+                         options: {eastWest: {}}\n";
+    let asked =
+        |more: &[&str]| fed(&[&["explain", "-f", "documents/mesh.yaml", "-f", "-"], more].concat(), configuration);
+    let ran = asked(&[]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    assert!(ran.out.starts_with("workload in namespace prod {app=api} of"), "{}", ran.out);
+    assert_eq!(asked(&["--workload", "prod"]).out, ran.out);
+    let web = "spiffe://cluster.local/ns/shop/sa/web";
+    for (port, code) in [("8080", 0), ("9090", 1)] {
+        let call = ["--port", port, "--from", web];
+        let ran = asked(&call);
+        assert_eq!((ran.code, ran.err.as_str()), (Some(code), ""), "{}", ran.out);
+        assert_eq!(asked(&[&["--workload", "prod"], &call[..]].concat()).out, ran.out);
+    }
+    let ran = asked(&["--path", "/"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""));
+    assert!(ran.err.contains("say by `--from` who calls"), "{}", ran.err);
+    // Where it is not named, or AuthConfigs are asked for, it must be said.
+    for (documents, message) in [
+        ("documents/mesh.yaml", "say by `--workload` whose are to be shown"),
+        ("documents/good.yaml", "`--from` is of policies over identity: say by `--workload` whose"),
+    ] {
+        let ran = sidegate(&["explain", "-f", documents, "--from", "nobody"]);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{documents}");
+        assert!(ran.err.contains(message), "{documents}: {}", ran.err);
+    }
+}
+
 #[test]
 fn options_that_are_otherwise_are_told() {
     let diff = ["explain", "-f", "documents/mesh.yaml", "--diff", "documents/mesh.yaml"];
@@ -277,5 +346,18 @@ fn who_asks_about_another_workload_than_the_configuration_is_of_gets_no_answer()
         let refused = format!("the documents name another workload than `{workload}`");
         assert_eq!(ran.err.contains(&refused), !answered, "{workload}: {}", ran.err);
         assert_eq!(ran.out.contains("workload in namespace prod {app=api}"), answered, "{workload}: {}", ran.out);
+    }
+    // Labels count with a namespace or without, and those that are not named are no other workload's.
+    for (own, label, answered) in [
+        ("{labels: {app: api}}", "app=web", false),
+        ("{labels: {app: api}}", "app=api", true),
+        ("{namespace: prod, labels: {app: api, version: v1}}", "app=api", true),
+        ("{namespace: prod, labels: {app: api, version: v1}}", "app=api,version=v2", false),
+        ("{namespace: prod, labels: {app: api}}", "app=api,version=v1", true),
+    ] {
+        let configuration = configuration.replace("{namespace: prod, labels: {app: api}}", own);
+        let ran = fed(&["explain", "-f", "-", "--workload", "prod", "--label", label], &configuration);
+        assert_eq!(ran.code, Some(if answered { 0 } else { 2 }), "{own} {label}: {}{}", ran.out, ran.err);
+        assert_eq!(ran.err.contains("the documents name another workload"), !answered, "{own} {label}: {}", ran.err);
     }
 }
