@@ -22,8 +22,9 @@ use crate::report::{Finding, Level};
 use crate::workloads::{is_list, leaves};
 use crate::yaml::{Kind, Mark, Node};
 use crate::{Outcome, emit, files, validate, yaml};
+use istio::Migrated;
 use linkerd::{Fate, Linkerd};
-use moved::Moved;
+use moved::{Moved, Turned};
 
 const V1BETA1: &str = "authorino.kuadrant.io/v1beta1";
 const V1BETA2: &str = "authorino.kuadrant.io/v1beta2";
@@ -110,13 +111,12 @@ impl Migration<'_> {
     fn rewritten(&mut self, document: &Node, first: usize, lines: &[&str]) -> String {
         let before = document.mark.line.saturating_sub(first).min(lines.len());
         let (head, body) = lines.split_at(before);
-        let (values, rules) = self.converted(document);
-        let unchanged = values.len() == 1 && values.iter().all(|value| *value == document.to_value());
-        if unchanged {
+        let (value, turned) = self.converted(document);
+        let Some(value) = value else { return String::new() };
+        if value == document.to_value() {
             return lines.concat();
         }
-        let Some(value) = values.into_iter().next() else { return String::new() };
-        let moved = Moved::of(document, &value, &rules);
+        let moved = Moved::of(document, &turned);
         let rank = |path: &str, name: &str| moved.rank(path, name);
         let text = if body.first().is_some_and(|line| line.starts_with('{')) {
             emit::ordered_json(&value, &rank)
@@ -132,33 +132,50 @@ impl Migration<'_> {
         head.concat() + &if is_windows { text.replace('\n', "\r\n") } else { text }
     }
 
-    /// What becomes of a document, and of Istio's rules which of ours.
-    fn converted(&mut self, document: &Node) -> (Vec<Value>, Vec<usize>) {
+    /// What becomes of a document, unless it is in others, and how.
+    fn converted(&mut self, document: &Node) -> (Option<Value>, Turned) {
         let mut value = document.to_value();
+        let mut turned = Turned::default();
         match (document.text("kind"), document.text("apiVersion")) {
-            (Some("AuthConfig"), Some(V1BETA1)) => value = v1beta1::convert(document, value, &mut self.notes),
+            (Some("AuthConfig"), Some(V1BETA1)) => {
+                value = v1beta1::convert(document, value, &mut self.notes);
+                turned.is_anew = true;
+            }
             (Some("AuthConfig"), Some(V1BETA2)) => value["apiVersion"] = V1BETA3.into(),
-            (Some(kind), version) if is_list(kind) => self.list(document, &mut value, version),
+            (Some(kind), version) if is_list(kind) => turned = self.list(document, &mut value, version),
             _ if istio::is_one(document) => {
-                if let Some(migrated) = istio::convert(document, &self.istio, &mut self.notes) {
-                    return (vec![migrated.value], migrated.rules);
+                if let Some(Migrated { value: policy, rules }) = istio::convert(document, &self.istio, &mut self.notes)
+                {
+                    value = policy;
+                    turned = Turned { is_anew: true, rules, ..Turned::default() };
                 }
             }
             _ if linkerd::is_one(document) => match self.linkerd.fate(document, &mut self.notes) {
-                Fate::Policy(policy) => value = policy,
-                Fate::Within => return (Vec::new(), Vec::new()),
+                Fate::Policy(policy) => {
+                    value = policy;
+                    turned.is_anew = true;
+                }
+                Fate::Within => return (None, turned),
                 Fate::Stays => {}
             },
             _ => {}
         }
-        (vec![value], Vec::new())
+        (Some(value), turned)
     }
 
-    fn list(&mut self, list: &Node, value: &mut Value, version: Option<&str>) {
+    fn list(&mut self, list: &Node, value: &mut Value, version: Option<&str>) -> Turned {
+        let mut turned = Turned::default();
         for name in ["items", "resources"] {
             let items = list.member(name).map(Node::items).unwrap_or_default();
             if value.get(name).is_some_and(Value::is_array) {
-                value[name] = items.iter().flat_map(|item| self.converted(item).0).collect();
+                let mut new = Vec::new();
+                let how = items.iter().map(|item| {
+                    let (item, how) = self.converted(item);
+                    let place = item.map(|item| new.push(item)).map(|()| new.len() - 1);
+                    place.map(|place| (place, how))
+                });
+                turned.items.insert(name, how.collect());
+                value[name] = new.into();
             }
         }
         match (version, list.text("kind")) {
@@ -170,6 +187,7 @@ impl Migration<'_> {
             }
             _ => {}
         }
+        turned
     }
 }
 

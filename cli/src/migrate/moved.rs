@@ -2,9 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
-use super::{istio, linkerd};
 use crate::emit::Rank;
 use crate::yaml::Node;
 
@@ -65,37 +62,37 @@ const NAMES: [(&str, &str); 9] = [
     ("extendedProperties", "overrides"),
 ];
 
+/// How a document was written anew.
+#[derive(Debug, Default)]
+pub struct Turned {
+    /// It is of another shape.
+    pub is_anew: bool,
+    /// Of Istio's rules which of ours.
+    pub rules: Vec<usize>,
+    /// Of the items of its lists: which each is now, and how; none if it is gone.
+    pub items: BTreeMap<&'static str, Vec<Option<(usize, Turned)>>>,
+}
+
 /// Where things have come to.
 pub struct Moved<'a> {
     document: &'a Node,
-    /// Of Istio's rules which of ours.
-    rules: &'a [usize],
+    turned: &'a Turned,
     /// New paths, and where what is there now began.
     places: BTreeMap<String, usize>,
 }
 
 impl<'a> Moved<'a> {
-    pub fn of(document: &'a Node, value: &Value, rules: &'a [usize]) -> Self {
-        let mut moved = Self { document, rules, places: BTreeMap::new() };
-        // In another kind of policy nothing stands in the order of the old one.
-        let is_kept = |node: &Node| !istio::is_one(node) && !linkerd::is_one(node);
-        if !is_kept(document) {
-            return moved;
-        }
+    pub fn of(document: &'a Node, turned: &'a Turned) -> Self {
         let (mut number, mut old) = (0, Vec::new());
         walk(document, "", &mut number, &mut old);
+        let mut places = BTreeMap::new();
         for (place, path) in old {
-            // Where a document of a list is gone, those behind it have other numbers.
-            let is_known = item(document, &path).is_none_or(|(list, items, number, _)| {
-                let all_are_there = value[list].as_array().is_some_and(|new| new.len() == items.len());
-                all_are_there && items.get(number).is_some_and(is_kept)
-            });
-            if is_known {
-                let earliest = moved.places.entry(moved.path(&path)).or_insert(place);
+            if let (path, Order::Old) = moved(document, turned, &path) {
+                let earliest = places.entry(path).or_insert(place);
                 *earliest = place.min(*earliest);
             }
         }
-        moved
+        Self { document, turned, places }
     }
 
     /// Members stand where they stood; others in their usual order.
@@ -109,56 +106,81 @@ impl<'a> Moved<'a> {
 
     /// The new path of what was at a path.
     pub fn path(&self, path: &str) -> String {
-        let Self { document, rules, .. } = self;
-        if let Some((list, items, number, rest)) = item(document, path)
-            && let (Some(item), Some(rest)) = (items.get(number), rest.strip_prefix('.'))
-        {
-            let within = Self { document: item, rules: &[], places: BTreeMap::new() };
-            return format!("{list}[{number}].{}", within.path(rest));
-        }
-        if let Some((index, rest)) = index(path, "spec.rules") {
-            let last = rest.rsplit('.').next().unwrap_or_default();
-            let kept = ["ports", "hosts", "methods", "paths"].iter().find(|name| last.starts_with(**name));
-            let place = match kept {
-                Some(name) if *name == "ports" => format!(".networkAttributes.{last}"),
-                Some(_) => format!(".applicationAttributes.{last}"),
-                None if rest.starts_with(".from") => ".sources".to_owned(),
-                None => String::new(),
-            };
-            return format!("spec.rules[{}]{place}", rules.get(index).copied().unwrap_or(index));
-        }
-        if path.starts_with("spec.selector") || path.starts_with("spec.podSelector") {
-            return "spec.targetRefs".to_owned();
-        }
-        for (list, object) in [
-            ("identity", "authentication"),
-            ("metadata", "metadata"),
-            ("authorization", "authorization"),
-            ("callbacks", "callbacks"),
-            ("response", "response.success.headers"),
-        ] {
-            let Some((index, rest)) = index(path, &format!("spec.{list}")) else { continue };
-            let rule = document.member("spec").and_then(|spec| spec.member(list)?.items().get(index));
-            let name = rule.and_then(|rule| rule.text("name")).unwrap_or_default();
-            let in_metadata = rule.and_then(|rule| rule.text("wrapper")) == Some("envoyDynamicMetadata");
-            let object = if in_metadata { "response.success.dynamicMetadata" } else { object };
-            return format!("spec.{object}.{name}{}", renamed(list, &rest));
-        }
-        for (list, object) in [("spec.identity", "spec.authentication"), ("spec.denyWith", "spec.response")] {
-            if let Some(rest) = path.strip_prefix(list) {
-                return format!("{object}{rest}");
-            }
-        }
-        path.to_owned()
+        moved(self.document, self.turned, path).0
     }
 }
 
-/// The document of a list in which a path begins: the list, its items, the number of this one, and what follows.
-fn item<'a>(document: &'a Node, path: &str) -> Option<(&'static str, &'a [Node], usize, String)> {
-    ["items", "resources"].into_iter().find_map(|list| {
-        let (number, rest) = index(path, list)?;
-        Some((list, document.member(list)?.items(), number, rest))
-    })
+/// Whether what is at a new path stands in the order of the old text.
+enum Order {
+    Old,
+    New,
+}
+
+/// The new path of what was at a path of a document.
+fn moved(document: &Node, Turned { is_anew, rules, items }: &Turned, path: &str) -> (String, Order) {
+    for (list, items) in items {
+        let Some((number, rest)) = index(path, list) else { continue };
+        // What was said of an item that is gone is said of the list.
+        let Some(Some((new, turned))) = items.get(number) else { return ((*list).to_owned(), Order::New) };
+        let item = document.member(list).and_then(|list| list.items().get(number));
+        let (rest, order) = match (item, rest.strip_prefix('.')) {
+            (Some(item), Some(rest)) => {
+                let (rest, order) = moved(item, turned, rest);
+                (format!(".{rest}"), order)
+            }
+            _ => (rest, Order::Old),
+        };
+        return (format!("{list}[{new}]{rest}"), order);
+    }
+    match (is_anew, document.text("kind")) {
+        (false, _) => (path.to_owned(), Order::Old),
+        (true, Some("AuthConfig")) => (of_auth_config(document, path), Order::Old),
+        // In another kind of policy nothing stands in the order of the old one.
+        (true, _) => (of_policy(rules, path), Order::New),
+    }
+}
+
+/// In a policy of another mesh.
+fn of_policy(rules: &[usize], path: &str) -> String {
+    if let Some((index, rest)) = index(path, "spec.rules") {
+        let last = rest.rsplit('.').next().unwrap_or_default();
+        let kept = ["ports", "hosts", "methods", "paths"].iter().find(|name| last.starts_with(**name));
+        let place = match kept {
+            Some(name) if *name == "ports" => format!(".networkAttributes.{last}"),
+            Some(_) => format!(".applicationAttributes.{last}"),
+            None if rest.starts_with(".from") => ".sources".to_owned(),
+            None => String::new(),
+        };
+        return format!("spec.rules[{}]{place}", rules.get(index).copied().unwrap_or(index));
+    }
+    if path.starts_with("spec.selector") || path.starts_with("spec.podSelector") {
+        return "spec.targetRefs".to_owned();
+    }
+    path.to_owned()
+}
+
+/// In an AuthConfig of `v1beta1`.
+fn of_auth_config(document: &Node, path: &str) -> String {
+    for (list, object) in [
+        ("identity", "authentication"),
+        ("metadata", "metadata"),
+        ("authorization", "authorization"),
+        ("callbacks", "callbacks"),
+        ("response", "response.success.headers"),
+    ] {
+        let Some((index, rest)) = index(path, &format!("spec.{list}")) else { continue };
+        let rule = document.member("spec").and_then(|spec| spec.member(list)?.items().get(index));
+        let name = rule.and_then(|rule| rule.text("name")).unwrap_or_default();
+        let in_metadata = rule.and_then(|rule| rule.text("wrapper")) == Some("envoyDynamicMetadata");
+        let object = if in_metadata { "response.success.dynamicMetadata" } else { object };
+        return format!("spec.{object}.{name}{}", renamed(list, &rest));
+    }
+    for (list, object) in [("spec.identity", "spec.authentication"), ("spec.denyWith", "spec.response")] {
+        if let Some(rest) = path.strip_prefix(list) {
+            return format!("{object}{rest}");
+        }
+    }
+    path.to_owned()
 }
 
 /// An item of a list, and what follows.

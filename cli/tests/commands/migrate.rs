@@ -122,6 +122,19 @@ fn json_and_lists_keep_the_writers_order() {
     assert_eq!(ran.out, expected);
 }
 
+/// What of a list is of another shape moves alone, and what stands behind an item that is gone keeps its comments.
+#[test]
+fn the_rest_of_a_list_keeps_its_places_and_comments() {
+    let list = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: policy.linkerd.io/v1beta1\n  kind: ServerAuthorization\n  metadata: {name: web, namespace: shop}\n  \
+                spec:\n    # gone\n    client: {meshTLS: {identities: ['*']}}\n    server: {name: web}\n- apiVersion: policy.linkerd.io/v1beta1\n  kind: Server\n  \
+                metadata: {name: web, namespace: shop}\n  spec:\n    # the server's\n    podSelector: {matchLabels: {app: web}}\n    port: 80\n- apiVersion: v1\n  kind: Service\n  metadata: {name: s}\n  spec:\n    type: ClusterIP\n    # the pods\n    selector: {b: x, a: y}\n    \
+                rules:\n    - # no policy\n      paths: [/]\n- apiVersion: security.istio.io/v1\n  kind: AuthorizationPolicy\n  metadata: {name: a, namespace: shop}\n  spec:\n    rules:\n    \
+                # two in one\n    - to:\n      - operation: {ports: ['80'], methods: [GET]}\n      - operation: {ports: ['81']}\n    # all else\n    - to:\n      - operation: {ports: ['82']}\n";
+    let ran = fed(&["migrate", "-f", "-"], list);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    golden("migrate/list.yaml", &ran.out);
+}
+
 #[test]
 fn documents_stay_apart() {
     let old = |name: &str| {
