@@ -10,6 +10,8 @@ mod linkerd;
 mod moved;
 mod v1beta1;
 
+pub use istio::is_tried_out;
+
 use std::fs;
 
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Denials of paths, for a server of which nobody has said how it reads letters.
+//! Denials of paths, and what lets in all but some, for a server of which nobody has said how it reads letters.
 
 use sidegate_config::{
     ApplicationAttributes, ClusterAction, Document, Documents, PathMatch, PolicyAction, Problem, istio,
@@ -27,13 +27,22 @@ pub fn check(documents: &Documents, warnings: &mut Warnings) {
                     warn(&label, &attributes(index), paths(rule.application_attributes.as_ref()), warnings);
                 }
             }
-            Document::IstioAuthorizationPolicy(policy) if policy.spec.action == istio::Action::Deny => {
+            Document::IstioAuthorizationPolicy(policy) => {
+                let field = match policy.spec.action {
+                    istio::Action::Deny => "paths",
+                    istio::Action::Allow => "notPaths",
+                    _ => continue,
+                };
                 let label = format!("{} {}/{}", istio::WORD, policy.metadata.namespace, policy.metadata.name);
                 for (index, rule) in policy.spec.rules.iter().enumerate() {
                     for (to, it) in rule.to.iter().flatten().enumerate() {
-                        let path = format!("spec.rules[{index}].to[{to}].operation.paths");
-                        let paths = it.operation.iter().flat_map(|operation| &operation.paths).map(String::as_str);
-                        warn(&label, &path, paths, warnings);
+                        let path = format!("spec.rules[{index}].to[{to}].operation.{field}");
+                        let paths = it.operation.iter().flat_map(
+                            |istio::Operation { paths, not_paths, .. }| {
+                                if field == "paths" { paths } else { not_paths }
+                            },
+                        );
+                        warn(&label, &path, paths.map(String::as_str), warnings);
                     }
                 }
             }

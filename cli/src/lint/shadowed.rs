@@ -16,7 +16,10 @@ pub fn check(documents: &Documents, warnings: &mut Warnings) {
                 let (written, _) = import.written(&format!("spec.{section}.{name}"));
                 let before = known.insert((section, name.clone()), written.clone());
                 if let Some(other) = before.filter(|other| *other != written) {
-                    let message = format!("`{section}.{name}` of {written} stands in for that of {other}");
+                    let message = format!(
+                        "`{section}.{name}` of {written} stands in for that of {other}, which counts no more: if both are to hold, \
+                         name one of them otherwise, or else leave one out"
+                    );
                     warnings.add(document, format!("spec.imports[{index}]"), message);
                 }
             }

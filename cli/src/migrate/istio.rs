@@ -65,6 +65,12 @@ pub fn is_one(document: &Node) -> bool {
         && document.text("apiVersion").is_some_and(|version| version.starts_with("security.istio.io/"))
 }
 
+/// Whether a policy is there to be tried out, by its annotation, as Go reads truth.
+pub fn is_tried_out(policy: &AuthorizationPolicy) -> bool {
+    let annotation = policy.metadata.annotations.get(DRY_RUN).map(String::as_str);
+    matches!(annotation, Some("1" | "t" | "T" | "true" | "TRUE" | "True"))
+}
+
 /// The policy as ours; none: it stays, which is told.
 pub fn convert(document: &Node, mesh: &Mesh, notes: &mut Vec<Finding>) -> Option<Migrated> {
     let mut tell = |path: &str, message: String| {
@@ -222,11 +228,7 @@ impl Reader<'_> {
     }
 
     fn mode(&mut self) -> Option<&'static str> {
-        // As Go reads truth.
-        match self.policy.metadata.annotations.get(DRY_RUN).map(String::as_str) {
-            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Some("Audit"),
-            _ => None,
-        }
+        is_tried_out(self.policy).then_some("Audit")
     }
 
     fn selector(&mut self) -> Value {

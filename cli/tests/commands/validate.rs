@@ -154,7 +154,7 @@ fn a_rule_that_stands_in_for_one_of_an_import_is_told() {
     assert_eq!(
         told,
         [
-            "<stdin>:20:48: warning: AuthConfig default/top: spec.imports[1]: `authorization.both` of AuthConfig default/two stands in for that of AuthConfig default/one [shadowed]",
+            "<stdin>:20:48: warning: AuthConfig default/top: spec.imports[1]: `authorization.both` of AuthConfig default/two stands in for that of AuthConfig default/one, which counts no more: if both are to hold, name one of them otherwise, or else leave one out [shadowed]",
             "<stdin>:20:78: warning: AuthConfig default/top: spec.authorization.zero: stands in for that of AuthConfig default/zero, which counts no more: if both are to hold, name it otherwise [shadowed]",
         ],
         "{}",
@@ -273,6 +273,10 @@ fn denials_of_paths_ask_how_the_server_reads_letters() {
         assert!(open.contains(&format!("{place}: leaves the same in other letters open, as `/ADMIN`")), "{open}");
     }
     assert_eq!(open.matches("[letter-case]").count(), 2, "{open}");
+    let all_but = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: a, namespace: b}\n\
+                   spec: {rules: [{to: [{operation: {notPaths: [/admin]}}]}]}\n";
+    let all_but = fed(&["validate", "-f", "-"], all_but).out;
+    assert!(all_but.contains("operation.notPaths[0]: leaves the same in other letters open, as `/ADMIN`"), "{all_but}");
     for (path, options) in
         [("/admin", "{caseInsensitivePaths: true}"), ("/admin", "{caseInsensitivePaths: false}"), ("/42", "{}")]
     {
@@ -320,14 +324,52 @@ fn denials_by_name_ask_what_becomes_of_who_has_none() {
         4
     );
     for more in [
+        policy("ClusterAuthorizationPolicy", "shut", "{tier: Baseline, priority: 1, rules: [{action: Deny}]}"),
+        policy("ClusterAuthorizationPolicy", "shut", "{tier: Admin, priority: 2, rules: [{action: Deny}]}"),
+        policy("AuthorizationPolicy", "mesh", "{rules: [{from: [{source: {namespaces: [shop]}}]}]}")
+            .replace("prod", "istio-system"),
+    ] {
+        assert_eq!(warned(&more), 0, "{more}");
+    }
+    let in_prod = [
         ours("shop", "ALLOW", "[{sources: [{type: Namespace, namespace: shop}]}]"),
         ours("nobody", "DENY", "[{sources: [{type: Unauthenticated}]}]"),
         policy("AuthorizationPolicy", "shop", "{rules: [{from: [{source: {namespaces: [shop]}}]}]}"),
         policy("AuthorizationPolicy", "nobody", "{action: DENY, rules: [{from: [{source: {notPrincipals: ['*']}}]}]}"),
-        policy("ClusterAuthorizationPolicy", "shut", "{tier: Baseline, priority: 1, rules: [{action: Deny}]}"),
-    ] {
-        assert_eq!(warned(&more), 0, "{more}");
+    ];
+    for more in in_prod {
+        // The cluster-wide denial is about other namespaces, too.
+        assert_eq!(warned(&more), 1, "{more}");
+        assert_eq!(warned(&more.replace("prod", "dev")), 4, "{more}");
+        let tried = more.replace("namespace: prod}", "namespace: prod, annotations: {istio.io/dry-run: 'true'}}");
+        let tried = tried.replace("action: ALLOW, rules", "action: ALLOW, mode: Audit, rules");
+        let tried = tried.replace("action: DENY, rules: [{sources", "action: DENY, mode: Audit, rules: [{sources");
+        assert_eq!(warned(&tried), 4, "{tried}");
     }
+    for more in [
+        ours("anybody", "ALLOW", "[{}]"),
+        ours("nobody", "ALLOW", "[{sources: [{type: Unauthenticated}]}]"),
+        policy("AuthorizationPolicy", "anybody", "{rules: [{to: [{operation: {ports: ['1']}}]}]}"),
+        policy(
+            "ClusterAuthorizationPolicy",
+            "late",
+            "{tier: Admin, priority: 2, rules: [{action: Allow}, {action: Deny}]}",
+        ),
+        policy(
+            "ClusterAuthorizationPolicy",
+            "port",
+            "{tier: Baseline, priority: 2, rules: [{action: Deny, networkAttributes: {ports: [1]}}]}",
+        ),
+    ] {
+        assert_eq!(warned(&more), 4, "{more}");
+    }
+    // What is tried out denies nobody.
+    let tried = denials
+        .replace("namespace: prod}", "namespace: prod, annotations: {istio.io/dry-run: '1'}}")
+        .replace("action: DENY, rules: [{sources", "action: DENY, mode: Audit, rules: [{sources")
+        .replace("tier: Admin, priority", "mode: Audit, tier: Admin, priority");
+    let ran = fed(&["validate", "-f", "-"], &tried);
+    assert!(ran.code == Some(0) && !ran.out.contains("[no-identity]"), "{}", ran.out);
 }
 
 #[test]
