@@ -121,6 +121,8 @@ fn run(folder: &Path, paths: &Paths) -> Result<(), String> {
             .map(|(file, row)| format!("{file}: Istio lets in {} of {}; see NOBODY", row.allowed, row.requests)),
     );
     if only.is_empty() {
+        let unknown = NOBODY.iter().filter(|file| !rows.contains_key(**file));
+        wrong.extend(unknown.map(|file| format!("{file}: there is no such file; see NOBODY")));
         report::write(&rows, &known, &read)?;
     }
     for (name, Difference { reason, .. }) in &known {
