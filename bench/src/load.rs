@@ -52,7 +52,7 @@ pub fn run_through(
     let before = envoy.cpu();
     let output = Command::new("taskset")
         .args(["--cpu-list", LOAD_PROCESSOR, "wrk"])
-        .args(["--threads", "1", "--connections", "64", "--duration"])
+        .args(["--threads", "1", "--connections", "192", "--duration"])
         .arg(format!("{}s", time.as_secs().max(1)))
         .arg("--script")
         .arg(&script)
