@@ -41,7 +41,8 @@ pub fn explain(before: &Subject, after: &Subject, arguments: &Explain) -> Outcom
         return request(before, after, arguments);
     }
     told.hosts = auth_configs(before, after, arguments.host.as_deref());
-    if arguments.host.is_none() && (before.policy.mesh().is_some() || after.policy.mesh().is_some()) {
+    // Policies over identity hold whatever the host.
+    if before.policy.mesh().is_some() || after.policy.mesh().is_some() {
         of_all_workloads(before, after, arguments, &mut told)?;
     }
     Ok(told.print(arguments))

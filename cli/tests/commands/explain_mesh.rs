@@ -111,6 +111,11 @@ fn one_document_more_or_less() {
     {
         assert!(more.out.contains(line), "{line}: {}", more.out);
     }
+    // What is over identity holds for every host.
+    let of_host =
+        ["explain", "-f", "documents/mesh.yaml", "--without", "AuthorizationPolicy/prod/callers", "--host", "any.test"];
+    let of_host = sidegate(&of_host);
+    assert!(of_host.code == Some(1) && of_host.out.contains("newly allowed: "), "{}{}", of_host.out, of_host.err);
     let same = mesh(&["--without", "AuthorizationPolicy/prod/callers", "--add", "documents/mesh.yaml"]);
     assert_eq!(same.code, Some(0), "{}", same.err);
     assert!(same.out.ends_with("\nnobody's access changes\n"), "{}", same.out);
