@@ -23,6 +23,14 @@ pub struct Calls {
     pub later: Option<Vec<Call>>,
 }
 
+impl Calls {
+    /// Whether nobody was asked anything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.before.is_empty() && self.later.as_ref().is_none_or(Vec::is_empty)
+    }
+}
+
 /// How many calls requests are expected to cause, if that is looked at.
 #[must_use]
 pub fn expected(requests: &[Request]) -> Option<usize> {

@@ -66,6 +66,14 @@ pub fn watch(prepared: &Prepared, mut now: Timestamp, see: &mut dyn FnMut(&Decid
             now = now.after(Duration::from_secs(after));
             world.fetch_keys(now);
             let (came, calls, end) = Play::new(&world, group, now).run(case)?;
+            if calls.is_empty() {
+                // Whatever is remembered of a request, nobody may see it by what comes of the next one.
+                let (again, ..) = Play::new(&world, group, now).run(case)?;
+                let [first, second] = [&came, &again].map(|came| format!("{came:#?}"));
+                if first != second {
+                    return Err(format!("decided once more, it comes out otherwise:\n{first}\n{second}"));
+                }
+            }
             now = end;
             see(&Decided { first, requests: group, outcomes: &came, calls: &calls });
             calls::judge_all((first, group), &came, &calls)?;

@@ -14,7 +14,7 @@ use crate::response::denial::{self, Denial};
 use crate::session::Cx;
 use crate::trace::{Outcome, Stage, StepRecord};
 use crate::verdict::{Allowed, Decision, DenialStatus, LocalReply, Verdict};
-use crate::{authentication, authorization, callbacks, metadata, response};
+use crate::{authentication, authorization, callbacks, grant, metadata, response};
 
 /// Decides one request.
 pub async fn decide(cx: &Cx) -> Verdict {
@@ -37,13 +37,18 @@ pub async fn decide(cx: &Cx) -> Verdict {
         Decision::Deny(denial::standard(Denial::new(DenialStatus::PermissionDenied, reason)))
     } else if let Err(denial) = body(policy, cx).await {
         Decision::Deny(denial::standard(denial))
-    } else if applies(policy, cx) {
+    } else if !applies(policy, cx) {
+        return verdict(cx, Some(Rc::clone(&policy.id)), Decision::Allow(response::untouched(cx)));
+    } else if let Some(allowed) = grant::recall(policy, cx) {
+        Decision::Allow(allowed)
+    } else {
         match apart(pin!(run(policy, cx))).await {
-            Ok(allowed) => Decision::Allow(allowed),
+            Ok(allowed) => {
+                grant::remember(policy, &allowed, cx);
+                Decision::Allow(allowed)
+            }
             Err(denial) => Decision::Deny(denial::reply(&policy.response, denial, cx)),
         }
-    } else {
-        return verdict(cx, Some(Rc::clone(&policy.id)), Decision::Allow(response::untouched(cx)));
     };
     let decision = match cx.policy.options().callbacks {
         _ if policy.callbacks.is_empty() => decision,

@@ -93,6 +93,8 @@ pub struct AuthConfig {
     pub callbacks: Vec<Step<Callback>>,
     /// Attributes that those read.
     pub read_by_callbacks: Needs,
+    /// Whether what it grants depends on a token alone, see [`crate::grant`].
+    pub is_by_token_alone: bool,
 }
 
 impl Policy {
@@ -485,9 +487,16 @@ impl AuthConfig {
         let response = compiler.at("response", |compiler| Response::compile(response, compiler));
         let (callbacks, read_by_callbacks) = compiler
             .with_needs(|compiler| compiler.at("callbacks", |compiler| callbacks::compile(callbacks, compiler)));
+        let needs = compiler.needs;
+        let is_by_token_alone = needs.is_empty()
+            && matches!(authentication.as_slice(), [rule] if rule.method.is_jwt())
+            && metadata.is_empty()
+            && authorization.iter().all(|rule| rule.method.is_pure())
+            && response.is_pure()
+            && callbacks.is_empty();
         Self {
             id,
-            needs: compiler.needs,
+            needs,
             when,
             when_error: options.when_errors.auth_config,
             authentication,
@@ -497,6 +506,7 @@ impl AuthConfig {
             response,
             callbacks,
             read_by_callbacks,
+            is_by_token_alone,
         }
     }
 }

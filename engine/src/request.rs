@@ -83,11 +83,25 @@ impl Attribute {
     ];
 }
 
-/// A set of attributes.
+/// A set of attributes, and whether anything else of a request is read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Needs(u32);
 
 impl Needs {
+    /// Beside the bits of attributes: what is always at hand.
+    const AT_HAND: u32 = 1 << 31;
+
+    /// Notes that something is read which is always at hand: a header, or the time.
+    pub fn add_what_is_at_hand(&mut self) {
+        self.0 |= Self::AT_HAND;
+    }
+
+    /// Whether nothing at all of a request is read.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
     /// Adds one.
     pub fn add(&mut self, attribute: Attribute) {
         self.0 |= 1 << attribute as u32;
@@ -119,7 +133,7 @@ impl Needs {
     /// The members, in a fixed order.
     pub fn iter(self) -> impl Iterator<Item = Attribute> {
         // Of nearly all requests nothing is read: then none of them is looked at.
-        let all: &[Attribute] = if self.0 == 0 { &[] } else { &Attribute::ALL };
+        let all: &[Attribute] = if self.0 & !Self::AT_HAND == 0 { &[] } else { &Attribute::ALL };
         all.iter().copied().filter(move |attribute| self.has(*attribute))
     }
 }

@@ -411,6 +411,11 @@ impl Cx {
         self.state.steps.borrow_mut().push(step);
     }
 
+    /// The notes so far.
+    pub(crate) fn steps(&self) -> Vec<StepRecord> {
+        self.state.steps.borrow().clone()
+    }
+
     /// The notes so far, taken out.
     pub(crate) fn take_steps(&self) -> Vec<StepRecord> {
         self.state.steps.take()

@@ -14,7 +14,7 @@ use crate::credentials::Credentials;
 use crate::error::StepError;
 use crate::remote::{DocumentId, KeySet, Location, Source, Wanted};
 use crate::session::Cx;
-use crate::token::{Proof, Signer, Token};
+use crate::token::{Fingerprint, Proof, Signer, Token};
 use crate::url::shown;
 
 /// Default of `timeout`, and what 0 means: Envoy would wait for ever.
@@ -103,6 +103,12 @@ impl Jwt {
         let tokens = cx.policy.tokens();
         let fingerprint = tokens.fingerprint(&self.checks, &credential);
         tokens.recall(&fingerprint, cx.policy.remote_documents(), cx.time).map(Ok)
+    }
+
+    /// The fingerprint of the token that the request has, if it has one.
+    pub(super) fn fingerprint(&self, cx: &Cx) -> Option<Fingerprint> {
+        let credential = self.credentials.find(&cx.request).ok()?;
+        Some(cx.policy.tokens().fingerprint(&self.checks, &credential))
     }
 
     pub(super) async fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {

@@ -16,6 +16,7 @@ use crate::remote::DocumentId;
 use crate::response::denial::{Denial, DenyWith};
 use crate::session::Cx;
 use crate::step::{self, Common, Ran, Step};
+use crate::token::Fingerprint;
 use crate::trace::Stage;
 use crate::verdict::DenialStatus;
 
@@ -239,6 +240,18 @@ impl Method {
             Self::Anonymous(method) => method.challenge(),
             Self::Hmac(method) => method.challenge(),
         }
+    }
+}
+
+impl Authentication {
+    /// Whether it knows people by a JSON Web Token.
+    pub const fn is_jwt(&self) -> bool {
+        matches!(self.method, Method::Jwt(_))
+    }
+
+    /// The fingerprint of the token that a request has; none if it has none, or if the rule is not about tokens.
+    pub fn fingerprint(&self, cx: &Cx) -> Option<Fingerprint> {
+        if let Method::Jwt(method) = &self.method { method.fingerprint(cx) } else { None }
     }
 }
 

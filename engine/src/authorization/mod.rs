@@ -110,6 +110,18 @@ fn compile_rule(name: &str, spec: &AuthorizationSpec, compiler: &mut Compiler<'_
     Some(if *action == Action::Deny { step.strict() } else { step })
 }
 
+impl Authorization {
+    /// Whether it comes to the same at any time if what it reads is the same.
+    pub const fn is_pure(&self) -> bool {
+        match &self.method {
+            Method::PatternMatching(_) => true,
+            #[cfg(feature = "opa")]
+            Method::Opa(_) => false,
+            Method::KubernetesSubjectAccessReview(_) | Method::SpiceDb(_) => false,
+        }
+    }
+}
+
 impl step::Method for Authorization {
     fn evaluate_at_once(&self, cx: &Cx) -> Option<Result<Rc<Value>, StepError>> {
         let value = match &self.method {

@@ -278,6 +278,29 @@ mod tests {
     }
 
     #[test]
+    fn whether_a_path_reads_the_request_at_all() {
+        for (path, is_read) in [
+            ("auth.identity.sub", false),
+            ("auth.identity.roles.#(==\"admin\")", false),
+            ("auth", false),
+            ("{auth.identity.sub,auth.metadata.x}", false),
+            ("nowhere.to.be.found", false),
+            ("request.headers.x", true),
+            ("request.headers", true),
+            ("request.time.seconds", true),
+            ("request.id", true),
+            ("context.request.http.host", true),
+            ("metadata", true),
+            ("{auth.identity.sub,request.path}", true),
+            ("auth*", true),
+            ("@this|auth.identity", true),
+        ] {
+            let (_, needs) = Selector::parse(path).unwrap();
+            assert_eq!(!needs.is_empty(), is_read, "{path}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_read_is_a_problem() {
         for (path, expected) in [
             ("a.#(b==1", "`#(` is never closed"),

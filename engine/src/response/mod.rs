@@ -92,6 +92,16 @@ impl Response {
         &self.owned_headers
     }
 
+    /// Whether it comes to the same at any time if what it reads is the same.
+    #[must_use]
+    pub fn is_pure(&self) -> bool {
+        self.items.iter().all(|item| match &item.method.method {
+            Method::Plain(_) | Method::Json(_) => true,
+            #[cfg(feature = "wristband")]
+            Method::Wristband(_) => false,
+        })
+    }
+
     /// What others need to verify the wristbands.
     #[must_use]
     pub fn wristbands(&self) -> Vec<Wristband> {

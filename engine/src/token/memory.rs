@@ -12,6 +12,7 @@ use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
 use super::Times;
 use crate::crypto::Algorithm;
+use crate::grant::Grant;
 use crate::remote::{DocumentId, Key, KeySet, RemoteDocuments};
 use crate::time::Timestamp;
 
@@ -69,6 +70,8 @@ pub struct Proof {
 struct Remembered {
     proof: Proof,
     identity: Rc<Value>,
+    /// What was granted to it last.
+    grant: Option<Rc<Grant>>,
     bytes: usize,
 }
 
@@ -96,13 +99,25 @@ impl TokenMemory {
     /// its set.
     #[must_use]
     pub fn recall(&self, fingerprint: &Fingerprint, documents: &RemoteDocuments, now: Timestamp) -> Option<Rc<Value>> {
+        self.inner.borrow_mut().find(fingerprint, documents, now).map(|token| Rc::clone(&token.identity))
+    }
+
+    /// What was granted last to a token that was found good, if it still is.
+    #[must_use]
+    pub fn granted(&self, fingerprint: &Fingerprint, documents: &RemoteDocuments, now: Timestamp) -> Option<Rc<Grant>> {
+        self.inner.borrow_mut().find(fingerprint, documents, now).and_then(|token| token.grant.clone())
+    }
+
+    /// Remembers what was granted to a token that is remembered.
+    pub fn grant(&self, fingerprint: &Fingerprint, grant: Grant) {
         let mut inner = self.inner.borrow_mut();
-        let token = inner.tokens.get_mut(fingerprint)?;
-        if token.proof.holds(documents, now) {
-            return Some(Rc::clone(&token.identity));
-        }
-        inner.forget(fingerprint);
-        None
+        let Some(token) = inner.tokens.get_mut(fingerprint) else { return };
+        let before = token.grant.take().map_or(0, |grant| grant.bytes());
+        let more = grant.bytes();
+        token.bytes = token.bytes.saturating_sub(before).saturating_add(more);
+        token.grant = Some(Rc::new(grant));
+        inner.bytes = inner.bytes.saturating_sub(before).saturating_add(more);
+        inner.trim(self.capacity);
     }
 
     /// Remembers a token that passed every check; `bytes` is its length.
@@ -113,17 +128,20 @@ impl TokenMemory {
         let mut inner = self.inner.borrow_mut();
         inner.forget(&fingerprint);
         inner.bytes = inner.bytes.saturating_add(bytes);
-        inner.tokens.put(fingerprint, Remembered { proof, identity, bytes });
-        while inner.tokens.len() > self.capacity || inner.bytes > self.capacity.saturating_mul(MEAN_BYTES) {
-            let Some((_, oldest)) = inner.tokens.pop_lru() else { break };
-            inner.bytes = inner.bytes.saturating_sub(oldest.bytes);
-        }
+        inner.tokens.put(fingerprint, Remembered { proof, identity, grant: None, bytes });
+        inner.trim(self.capacity);
     }
 
     /// How many tokens are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
         self.inner.borrow().tokens.len()
+    }
+
+    /// How many of them are remembered with what was granted to them.
+    #[must_use]
+    pub fn grants(&self) -> usize {
+        self.inner.borrow().tokens.iter().filter(|(_, token)| token.grant.is_some()).count()
     }
 
     /// Whether none is.
@@ -134,6 +152,26 @@ impl TokenMemory {
 }
 
 impl Inner {
+    /// A token that still holds; one that does not is forgotten.
+    fn find(
+        &mut self,
+        fingerprint: &Fingerprint,
+        documents: &RemoteDocuments,
+        now: Timestamp,
+    ) -> Option<&mut Remembered> {
+        if !self.tokens.get_mut(fingerprint)?.proof.holds(documents, now) {
+            self.forget(fingerprint);
+        }
+        self.tokens.peek_mut(fingerprint)
+    }
+
+    fn trim(&mut self, capacity: usize) {
+        while self.tokens.len() > capacity || self.bytes > capacity.saturating_mul(MEAN_BYTES) {
+            let Some((_, oldest)) = self.tokens.pop_lru() else { break };
+            self.bytes = self.bytes.saturating_sub(oldest.bytes);
+        }
+    }
+
     fn forget(&mut self, fingerprint: &Fingerprint) {
         if let Some(token) = self.tokens.pop(fingerprint) {
             self.bytes = self.bytes.saturating_sub(token.bytes);

@@ -72,7 +72,7 @@ impl Node {
         }
     }
 
-    /// The attributes that must be at hand to read it whole.
+    /// The attributes that must be at hand to read it whole, and whether it is of the request at all.
     pub fn needs(&self) -> Needs {
         let mut needs = Needs::default();
         match self {
@@ -80,9 +80,13 @@ impl Node {
             Self::Object(members) | Self::Optional(members) => {
                 members.iter().for_each(|(_, node)| needs.extend(node.needs().without(Attribute::Body)));
             }
-            Self::Value(_, attributes) => attributes.iter().for_each(|attribute| needs.add(*attribute)),
+            Self::Value(_, attributes) => {
+                needs.add_what_is_at_hand();
+                attributes.iter().for_each(|attribute| needs.add(*attribute));
+            }
             Self::FilterMetadata => needs.add(Attribute::Metadata),
-            Self::Identity | Self::Results(_) | Self::Headers => {}
+            Self::Headers => needs.add_what_is_at_hand(),
+            Self::Identity | Self::Results(_) => {}
         }
         needs
     }

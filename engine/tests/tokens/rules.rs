@@ -10,16 +10,16 @@ use sidegate_engine::{
 
 use crate::signing::{Seed, encode, jwk, set, token, with};
 
-const NOW: u64 = 1_700_000_000;
+pub const NOW: u64 = 1_700_000_000;
 const JWKS_URL: &str = "https://idp.example.com/jwks";
 const ISSUER: &str = "https://idp.example.com";
 const FIRST: DocumentId = DocumentId(0);
 const BAD_SIGNATURE: &str = "failed to verify signature: failed to verify id token signature";
 
-/// A policy with one `jwt` rule and the time.
-struct World {
-    policy: Rc<Policy>,
-    now: u64,
+/// A policy whose tokens are of one issuer, and the time.
+pub struct World {
+    pub policy: Rc<Policy>,
+    pub now: u64,
 }
 
 /// What became of a request: the subject of who came in, or kind and reason of the refusal.
@@ -34,13 +34,21 @@ impl World {
         Self { policy: Rc::new(Policy::compile(&configuration(jwt, options)).unwrap()), now: NOW }
     }
 
+    /// Of some resources, with the key that [`signed`] signs with as number 1.
+    pub fn of(resources: &[Value], options: &Value) -> Self {
+        let policy = Policy::compile(&document(resources, options)).unwrap();
+        let world = Self { policy: Rc::new(policy), now: NOW };
+        world.load(&[es256(1)]);
+        world
+    }
+
     fn with_keys(jwt: &Value, keys: &[Value]) -> Self {
         let world = Self::new(jwt);
         world.load(keys);
         world
     }
 
-    fn at(&self) -> Timestamp {
+    pub fn at(&self) -> Timestamp {
         Timestamp::from_secs(self.now)
     }
 
@@ -85,8 +93,12 @@ fn configuration(jwt: &Value, options: &Value) -> Vec<u8> {
         "spec": {"hosts": ["api"], "authentication": {"token": {"jwt": jwt}},
             "response": {"success": {"headers": {"x-sub": subject}}}}
     });
+    document(&[auth_config], options)
+}
+
+fn document(resources: &[Value], options: &Value) -> Vec<u8> {
     let document = json!({"apiVersion": "sidegate.dev/v1alpha1", "kind": "PluginConfig",
-        "resources": [auth_config], "options": options});
+        "resources": resources, "options": options});
     document.to_string().into_bytes()
 }
 
@@ -105,7 +117,7 @@ fn outcome(progress: Progress) -> Outcome {
     }
 }
 
-fn by_url() -> Value {
+pub fn by_url() -> Value {
     json!({ "jwksUrl": JWKS_URL })
 }
 
@@ -122,7 +134,7 @@ fn claims() -> Value {
 }
 
 /// A token by an ES256 key that names its key.
-fn signed(claims: &Value, seed: u8) -> String {
+pub fn signed(claims: &Value, seed: u8) -> String {
     token(&json!({"alg": "ES256", "kid": format!("k{seed}")}), claims, Algorithm::Es256, Seed(seed))
 }
 

@@ -231,7 +231,31 @@ fn only_what_an_expression_can_read_is_needed() {
         assert_eq!(problems, [""; 0], "{expression}");
         let mut wanted = Needs::default();
         expected.iter().for_each(|attribute| wanted.add(*attribute));
-        assert_eq!(needs, wanted, "{expression}: {:?}", needs.iter().collect::<Vec<_>>());
+        assert_eq!(needs.iter().collect::<Vec<_>>(), wanted.iter().collect::<Vec<_>>(), "{expression}");
+    }
+}
+
+#[test]
+fn whether_a_request_is_read_at_all() {
+    for (expression, is_read) in [
+        ("auth.identity.age > 3", false),
+        ("auth.identity.roles.exists(role, role == 'admin') && auth.authorization.a", false),
+        ("size(auth) > 1", false),
+        ("[1].all(request, request > 0)", false),
+        ("request.headers['x-role'] == 'admin'", true),
+        ("'x-role' in request.headers", true),
+        ("request.headers.exists(name, name == 'x-role')", true),
+        ("auth.identity.at < request.time.seconds", true),
+        ("auth.identity[request.path] == 1", true),
+        ("has(request.headers.x)", true),
+        ("request.?headers.?x.hasValue()", true),
+        ("true || request.method == 'GET'", true),
+        ("[request].exists(r, r.method == 'GET')", true),
+        ("size(metadata) > 1", true),
+    ] {
+        let (_, problems, needs) = compiled(|compiler| Program::compile(expression, compiler));
+        assert_eq!(problems, [""; 0], "{expression}");
+        assert_eq!(!needs.is_empty(), is_read, "{expression}");
     }
 }
 
