@@ -3,7 +3,8 @@
 //! One VM may have several plugins, and two generations of one while requests of the older are still under way.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use sidegate_engine::east_west::Chain;
@@ -15,9 +16,30 @@ use crate::tcp::Connection;
 /// Of one VM, which has one thread.
 #[derive(Default)]
 struct Contexts {
-    plugins: BTreeMap<u32, Rc<Plugin>>,
-    streams: BTreeMap<u32, Rc<Stream>>,
-    connections: BTreeMap<u32, Rc<Connection>>,
+    plugins: ById<Rc<Plugin>>,
+    streams: ById<Rc<Stream>>,
+    connections: ById<Rc<Connection>>,
+}
+
+type ById<T> = HashMap<u32, T, BuildHasherDefault<Spread>>;
+
+/// Spreads numbers that Envoy counts up, which no client can choose.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        // 2^64 divided by the golden ratio: neighbours fall far apart, in the upper bits too, which hash maps look at.
+        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
 }
 
 thread_local! {
