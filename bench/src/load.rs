@@ -15,11 +15,9 @@ pub const LOAD_PROCESSOR: &str = "0";
 /// Where the filters are measured.
 pub const MEASURED_PROCESSOR: &str = "1";
 
-/// How many connections it takes that the Envoy measured is what bounds them.
-const CONNECTIONS: &str = "192";
-
-/// The same where a request may take it so long that more of them would not be answered in a second.
-const CONNECTIONS_THROUGH: &str = "64";
+/// Enough that the Envoy that is measured is what bounds them, and few enough that what it has to remember of each does not put everything
+/// else out of the processor's caches.
+const CONNECTIONS: &str = "64";
 
 /// What one run of load showed.
 #[derive(Debug, Clone, Copy)]
@@ -34,12 +32,20 @@ pub struct Sample {
     pub p99: f64,
 }
 
+impl Sample {
+    /// How much of a processor Envoy used.
+    #[must_use]
+    pub fn busy(&self) -> f64 {
+        self.cpu * self.rate / 1e6
+    }
+}
+
 /// Sends requests for a while.
 ///
 /// # Errors
 /// There is no `wrk`, or a request was not answered with 200.
 pub fn run(envoy: &Envoy, token: &str, requests: &[(String, String)], time: Duration) -> Result<Sample, String> {
-    load(envoy, envoy.address, token, requests, time, CONNECTIONS)
+    run_through(envoy, envoy.address, token, requests, time)
 }
 
 /// The same by way of somebody in front of the Envoy that is measured.
@@ -53,23 +59,12 @@ pub fn run_through(
     requests: &[(String, String)],
     time: Duration,
 ) -> Result<Sample, String> {
-    load(envoy, front, token, requests, time, CONNECTIONS_THROUGH)
-}
-
-fn load(
-    envoy: &Envoy,
-    front: SocketAddr,
-    token: &str,
-    requests: &[(String, String)],
-    time: Duration,
-    connections: &str,
-) -> Result<Sample, String> {
     let script = envoy.folder().join("load.lua");
     fs::write(&script, lua(token, requests)).map_err(|error| error.to_string())?;
     let before = envoy.cpu();
     let output = Command::new("taskset")
         .args(["--cpu-list", LOAD_PROCESSOR, "wrk"])
-        .args(["--threads", "1", "--connections", connections, "--duration"])
+        .args(["--threads", "1", "--connections", CONNECTIONS, "--duration"])
         .arg(format!("{}s", time.as_secs().max(1)))
         .arg("--script")
         .arg(&script)

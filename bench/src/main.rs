@@ -132,7 +132,12 @@ fn load_all(settings: &Settings, scenarios: &[Scenario], upstream: SocketAddr) -
             envoys = start_all(settings, scenarios, upstream, &token)?;
         }
         eprintln!("round {} of {}", round + 1, settings.rounds);
-        for (scenario, envoy) in scenarios.iter().zip(&envoys) {
+        let mut order: Vec<(&Scenario, &Envoy)> = scenarios.iter().zip(&envoys).collect();
+        // Neighbours change places, so that a machine that grows slower favours neither.
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for (scenario, envoy) in order {
             let sample = load::run(envoy, &token, &scenario.requests, settings.time)
                 .map_err(|error| format!("{}: {error}", scenario.name))?;
             samples.entry(scenario.name).or_default().push(sample);

@@ -35,7 +35,7 @@ pub struct Modules {
 const HOST: &str = "api.bench";
 const ISSUER: &str = "https://idp.bench";
 
-/// All scenarios.
+/// All scenarios, those side by side whose ratios are aimed at: the machine is the same for neighbours more than for others.
 ///
 /// # Errors
 /// The fixture key cannot be read.
@@ -44,13 +44,22 @@ pub fn all(modules: &Modules) -> Result<Vec<Scenario>, String> {
     let sidegate = |documents: Vec<Value>| vec![wasm(&modules.full, &plugin_config(documents))];
     let ten = |documents: fn(usize) -> Vec<Value>, count| sidegate(documents(count));
     Ok(vec![
+        scenario("lua", "Envoy's Lua, an API key", vec![lua()]),
         scenario("none", "no filter", vec![]),
+        scenario("api-key", "Sidegate (a): an API key", sidegate(api_keys(1))),
         scenario("empty", "empty Wasm filter", vec![wasm(&modules.empty, "")]),
+        scenario(
+            "jwt",
+            "Sidegate (b): JWT RS256, a role rule, a header",
+            sidegate(vec![jwt(&json!({ "admins": role() }))]),
+        ),
         scenario("native", "native `jwt_authn` + `rbac`", native(false)?),
         scenario("native-cache", "native `jwt_authn` + `rbac`, `jwt_cache_config`", native(true)?),
-        scenario("lua", "Envoy's Lua, an API key", vec![lua()]),
-        scenario("api-key", "Sidegate (a): an API key", sidegate(api_keys(1))),
-        scenario("jwt", "Sidegate (b): JWT RS256, a role rule, a header", sidegate(vec![jwt()])),
+        scenario(
+            "jwt-path",
+            "the same, and a rule over the path",
+            sidegate(vec![jwt(&json!({ "admins": role(), "paths": path() }))]),
+        ),
         scenario("rules", "Sidegate (c): ten CEL and selector rules", sidegate(rules())),
         Scenario { requests: hosts_and_keys(1, 10), ..scenario("keys-10", "10 API keys", ten(api_keys, 10)) },
         Scenario {
@@ -186,20 +195,29 @@ fn by_jwt() -> Value {
     json!({ "idp": { "jwt": { "jwksUrl": format!("{ISSUER}/jwks"), "issuer": ISSUER, "audiences": ["bench"] } } })
 }
 
-fn jwt() -> Value {
+fn jwt(authorization: &Value) -> Value {
     auth_config(
         0,
         json!({
             "hosts": [HOST],
             "authentication": by_jwt(),
-            "authorization": { "admins": { "patternMatching": { "patterns": [
-                { "selector": "auth.identity.realm_access.roles", "operator": "incl", "value": "admin" },
-            ] } } },
+            "authorization": authorization,
             "response": { "success": { "headers": {
                 "x-user": { "plain": { "selector": "auth.identity.preferred_username" } },
             } } },
         }),
     )
+}
+
+fn role() -> Value {
+    let pattern = json!({ "selector": "auth.identity.realm_access.roles", "operator": "incl", "value": "admin" });
+    json!({ "patternMatching": { "patterns": [pattern] } })
+}
+
+/// Of what is granted under it nothing is remembered but the token.
+fn path() -> Value {
+    let pattern = json!({ "selector": "request.path", "operator": "matches", "value": "^/[a-z/]*$" });
+    json!({ "patternMatching": { "patterns": [pattern] } })
 }
 
 fn rules() -> Vec<Value> {
