@@ -69,7 +69,7 @@ pub struct Compiler<'a> {
     pub shared: &'a mut Shared,
     /// What later stages may ask of each rule of authentication.
     pub proofs: BTreeMap<String, Rc<Proof>>,
-    /// Attributes that the AuthConfig reads.
+    /// What the AuthConfig reads of a request.
     pub needs: Needs,
     /// Where imported parts were written.
     origins: &'a Origins,
@@ -204,7 +204,12 @@ impl<'a> Compiler<'a> {
         self.need_all(needs);
     }
 
-    /// Notes that the AuthConfig reads these attributes.
+    /// Notes that the AuthConfig reads something of a request that is always at hand.
+    pub fn need_what_is_at_hand(&mut self) {
+        self.needs.add_what_is_at_hand();
+    }
+
+    /// Notes what the AuthConfig reads of a request.
     pub fn need_all(&mut self, needs: Needs) {
         if needs.has(Attribute::Body) && !self.options.allow_on_headers_stop_iteration {
             self.problem(

@@ -32,7 +32,6 @@ pub mod east_west;
 pub mod error;
 mod exec;
 pub mod expression;
-pub mod grant;
 pub mod grants;
 pub mod grpc;
 pub mod hosts;

@@ -12,9 +12,10 @@ use crate::policy::AuthConfig;
 use crate::request::{Attribute, Headers};
 use crate::response::denial::{self, Denial};
 use crate::session::Cx;
+use crate::token::grant;
 use crate::trace::{Outcome, Stage, StepRecord};
 use crate::verdict::{Allowed, Decision, DenialStatus, LocalReply, Verdict};
-use crate::{authentication, authorization, callbacks, grant, metadata, response};
+use crate::{authentication, authorization, callbacks, metadata, response};
 
 /// Decides one request.
 pub async fn decide(cx: &Cx) -> Verdict {

@@ -73,7 +73,7 @@ pub struct Policy {
 pub struct AuthConfig {
     /// `namespace/name`.
     pub id: Rc<str>,
-    /// Attributes that it reads.
+    /// What it reads of a request.
     pub needs: Needs,
     /// Whether it has a say in a request.
     pub when: Condition,
@@ -93,7 +93,7 @@ pub struct AuthConfig {
     pub callbacks: Vec<Step<Callback>>,
     /// Attributes that those read.
     pub read_by_callbacks: Needs,
-    /// Whether what it grants depends on a token alone, see [`crate::grant`].
+    /// Whether what it grants depends on a token alone, see [`crate::token::grant`].
     pub is_by_token_alone: bool,
 }
 
@@ -488,11 +488,12 @@ impl AuthConfig {
         let (callbacks, read_by_callbacks) = compiler
             .with_needs(|compiler| compiler.at("callbacks", |compiler| callbacks::compile(callbacks, compiler)));
         let needs = compiler.needs;
-        let is_by_token_alone = needs.is_empty()
+        let is_by_token_alone = options.token_cache_size != Some(0)
+            && needs.is_empty()
             && matches!(authentication.as_slice(), [rule] if rule.method.is_jwt())
             && metadata.is_empty()
             && authorization.iter().all(|rule| rule.method.is_pure())
-            && response.is_pure()
+            && response.is_pure_and_small()
             && callbacks.is_empty();
         Self {
             id,

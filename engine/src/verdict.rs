@@ -52,7 +52,8 @@ pub enum Decision {
     Serve(Served),
 }
 
-/// What happens to a request that passes. Made by the pipeline alone, from the proof that every rule granted.
+/// What happens to a request that passes. Made by the pipeline alone, from the proof that every rule granted, or from what was granted by such a
+/// proof to the same token before.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Allowed {

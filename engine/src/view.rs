@@ -112,7 +112,7 @@ impl Place {
         Some((Self { node, name: None }, rest))
     }
 
-    /// The attributes that must be at hand to read it.
+    /// What is read of a request by that: the attributes that must be fetched for it, and whether it is of the request at all.
     #[must_use]
     pub fn needs(&self) -> Needs {
         self.node.needs()

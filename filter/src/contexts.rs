@@ -23,13 +23,14 @@ struct Contexts {
 
 type ById<T> = HashMap<u32, T, BuildHasherDefault<Spread>>;
 
-/// Spreads numbers that Envoy counts up, which no client can choose.
+/// Spreads numbers that Envoy counts up.
 #[derive(Default)]
-struct Spread(u64);
+struct Spread(u32);
 
 impl Hasher for Spread {
     fn finish(&self) -> u64 {
-        self.0
+        // Hash maps look at the upper bits too.
+        u64::from(self.0) << 32 | u64::from(self.0)
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -37,8 +38,8 @@ impl Hasher for Spread {
     }
 
     fn write_u32(&mut self, number: u32) {
-        // 2^64 divided by the golden ratio: neighbours fall far apart, in the upper bits too, which hash maps look at.
-        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // 2^32 divided by the golden ratio: neighbours fall far apart.
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9);
     }
 }
 

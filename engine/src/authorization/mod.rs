@@ -111,7 +111,8 @@ fn compile_rule(name: &str, spec: &AuthorizationSpec, compiler: &mut Compiler<'_
 }
 
 impl Authorization {
-    /// Whether it comes to the same at any time if what it reads is the same.
+    /// Whether it comes to the same whenever its expressions do: it reads a request by them alone, has no memory, and asks nobody. If
+    /// in doubt, it is not: then nothing is remembered of what it granted.
     pub const fn is_pure(&self) -> bool {
         match &self.method {
             Method::PatternMatching(_) => true,

@@ -355,9 +355,12 @@ mod tests {
         fn no_path_panics_on_any_json(path in prop_oneof![path_like(), ".{0,40}"], identity in json_value()) {
             let view = view(identity);
             for path in [format!("auth.identity.{path}"), format!("auth.identity|{path}"), path] {
-                if let Ok((selector, _)) = Selector::parse(&path) {
+                if let Ok((selector, needs)) = Selector::parse(&path) {
                     let text = selector.text(&view);
                     prop_assert!(selector.with_text(&view, |seen| seen == text));
+                    if needs.is_empty() {
+                        prop_assert_eq!(selector.text(&testing::another(&view)), text, "{}", path);
+                    }
                     prop_assert_eq!(selector.value(&view).is_null(), selector.find(&view).is_none_or(|value| value.is_null()));
                 }
             }

@@ -32,3 +32,10 @@ pub fn view(headers: &[(&str, &str)], attributes: &[(Attribute, &str)], identity
     let auth = Auth { identity: identity.map(Rc::new), ..Auth::default() };
     View { request: Rc::new(request), time: Timestamp::from_nanos(1_700_000_000_000_000_005), auth: Rc::new(auth) }
 }
+
+/// Another request, at another time, of the same client.
+pub fn another(of: &View) -> View {
+    let headers = [(":method", "POST"), (":path", "/a.B/C"), ("content-type", "application/grpc"), ("x", "y")];
+    let time = Timestamp::from_nanos(1_800_000_000_000_000_006);
+    View { time, auth: Rc::clone(&of.auth), ..view(&headers, &[(Attribute::SourceAddress, "10.9.8.7:6")], None) }
+}

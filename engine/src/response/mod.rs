@@ -92,11 +92,12 @@ impl Response {
         &self.owned_headers
     }
 
-    /// Whether it comes to the same at any time if what it reads is the same.
+    /// Whether it comes to the same whenever its expressions do, and to headers alone, whose size is bounded. If in doubt, it does not: then
+    /// nothing is remembered of what was granted.
     #[must_use]
-    pub fn is_pure(&self) -> bool {
+    pub fn is_pure_and_small(&self) -> bool {
         self.items.iter().all(|item| match &item.method.method {
-            Method::Plain(_) | Method::Json(_) => true,
+            Method::Plain(_) | Method::Json(_) => item.method.target == Target::Header,
             #[cfg(feature = "wristband")]
             Method::Wristband(_) => false,
         })

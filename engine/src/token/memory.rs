@@ -11,8 +11,8 @@ use serde_json::Value;
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
 use super::Times;
+use super::grant::Grant;
 use crate::crypto::Algorithm;
-use crate::grant::Grant;
 use crate::remote::{DocumentId, Key, KeySet, RemoteDocuments};
 use crate::time::Timestamp;
 
@@ -108,15 +108,16 @@ impl TokenMemory {
         self.inner.borrow_mut().find(fingerprint, documents, now).and_then(|token| token.grant.clone())
     }
 
-    /// Remembers what was granted to a token that is remembered.
+    /// Remembers what was granted to a token that is remembered, unless that would put the token itself out.
     pub fn grant(&self, fingerprint: &Fingerprint, grant: Grant) {
         let mut inner = self.inner.borrow_mut();
         let Some(token) = inner.tokens.get_mut(fingerprint) else { return };
         let before = token.grant.take().map_or(0, |grant| grant.bytes());
-        let more = grant.bytes();
-        token.bytes = token.bytes.saturating_sub(before).saturating_add(more);
-        token.grant = Some(Rc::new(grant));
-        inner.bytes = inner.bytes.saturating_sub(before).saturating_add(more);
+        let alone = token.bytes.saturating_sub(before);
+        let more = Some(grant.bytes()).filter(|more| alone.saturating_add(*more) <= most_bytes(self.capacity));
+        token.bytes = alone.saturating_add(more.unwrap_or(0));
+        token.grant = more.map(|_| Rc::new(grant));
+        inner.bytes = inner.bytes.saturating_sub(before).saturating_add(more.unwrap_or(0));
         inner.trim(self.capacity);
     }
 
@@ -151,6 +152,11 @@ impl TokenMemory {
     }
 }
 
+/// Bytes of all tokens together.
+const fn most_bytes(capacity: usize) -> usize {
+    capacity.saturating_mul(MEAN_BYTES)
+}
+
 impl Inner {
     /// A token that still holds; one that does not is forgotten.
     fn find(
@@ -166,7 +172,7 @@ impl Inner {
     }
 
     fn trim(&mut self, capacity: usize) {
-        while self.tokens.len() > capacity || self.bytes > capacity.saturating_mul(MEAN_BYTES) {
+        while self.tokens.len() > capacity || self.bytes > most_bytes(capacity) {
             let Some((_, oldest)) = self.tokens.pop_lru() else { break };
             self.bytes = self.bytes.saturating_sub(oldest.bytes);
         }

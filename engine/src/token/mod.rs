@@ -13,6 +13,7 @@ use crate::crypto::{Algorithm, Verifier};
 use crate::error::StepError;
 use crate::remote::{Key, KeySet};
 
+pub mod grant;
 mod memory;
 pub mod times;
 

@@ -72,7 +72,7 @@ impl Node {
         }
     }
 
-    /// The attributes that must be at hand to read it whole, and whether it is of the request at all.
+    /// What is read of a request to read it whole: the attributes that must be fetched for it, and whether it is of the request at all.
     pub fn needs(&self) -> Needs {
         let mut needs = Needs::default();
         match self {

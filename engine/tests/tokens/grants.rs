@@ -80,12 +80,6 @@ fn what_depends_on_the_token_alone_is_remembered_and_nothing_else() {
         (with(plain.clone(), "when", json!([{"selector": "request.path", "operator": "neq", "value": "/x"}])), false),
         // Who else is asked, or could be.
         (with(plain.clone(), "authentication", with(jwt(), "other", json!({"anonymous": {}, "priority": 1}))), false),
-        (
-            with(
-                plain.clone(),
-                "authorization",
-                with(role(&admin()), "rego", json!({"opa": {"rego": "allow = true"}})),
-            ),
             false,
         ),
         // What is not worth it.
@@ -104,6 +98,30 @@ fn what_depends_on_the_token_alone_is_remembered_and_nothing_else() {
         assert!(verdicts[0].starts_with("Verdict { decision: Allow"), "{spec}: {}", verdicts[0]);
         assert!(verdicts.iter().all(|verdict| *verdict == verdicts[0]), "{verdicts:#?}");
         assert_eq!(world.policy.tokens().grants(), usize::from(is_remembered), "{spec}");
+    }
+}
+
+#[test]
+fn where_somebody_may_be_asked_or_told_nothing_is_remembered() {
+    let plain = json!({"authentication": jwt(), "response": subject()});
+    let url = "https://other.example.com";
+    let review = json!({"user": {"value": "a"}, "resourceAttributes": {"verb": {"value": "get"}}});
+    let check = json!({"endpoint": "spicedb.example.com:50051", "insecure": true, "permission": {"value": "read"},
+        "resource": {"kind": {"value": "a"}, "name": {"value": "b"}}, "subject": {"kind": {"value": "u"}, "name": {"value": "c"}}});
+    for (field, value) in [
+        ("metadata", json!({"more": {"http": {"url": url}}})),
+        ("callbacks", json!({"told": {"http": {"url": url}}})),
+        ("authorization", json!({"asked": {"kubernetesSubjectAccessReview": review}})),
+        ("authorization", json!({"asked": {"spicedb": check}})),
+        ("authorization", json!({"asked": {"opa": {"rego": "allow = true"}}})),
+        ("response", json!({"success": {"dynamicMetadata": {"sub": {"plain": {"value": "a"}}}}})),
+    ] {
+        for (spec, is_by_token_alone) in [(plain.clone(), true), (with(plain.clone(), field, value.clone()), false)] {
+            let world = world(&[("api", spec)], &json!({}));
+            let request = Request { headers: Headers::from_pairs([(":authority", "api")]), ..Request::default() };
+            let policy = world.policy.auth_config_for(&request).unwrap();
+            assert_eq!(policy.is_by_token_alone, is_by_token_alone, "{field}: {value}");
+        }
     }
 }
 
@@ -173,12 +191,13 @@ fn what_was_granted_ends_with_the_token() {
 fn what_is_granted_counts_for_the_bound() {
     let long = json!({"success": {"headers": {"x-long": {"plain": {"value": "x".repeat(4096)}}}}});
     let spec = json!({"authentication": jwt(), "response": long});
-    for (size, left) in [(1, 0), (5, 2)] {
+    for (size, tokens, grants) in [(1, 1, 0), (6, 2, 2)] {
         let world = world(&[("api", spec.clone())], &json!({"tokenCacheSize": size}));
         for number in 0..4 {
             let token = signed(&with(claims(), "number", number), 1);
             assert!(matches!(decide(&world, "api", &token, &[]).decision, Decision::Allow(_)));
         }
-        assert_eq!((world.policy.tokens().len(), world.policy.tokens().grants()), (left, left), "room for {size}");
+        let memory = world.policy.tokens();
+        assert_eq!((memory.len(), memory.grants()), (tokens, grants), "room for {size}");
     }
 }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::Program;
 use super::tests::{compiled, view};
+use crate::expression::testing::another;
 
 fn check(source: &str) {
     let (program, problems, _) = compiled(|compiler| Program::compile(source, compiler));
@@ -28,6 +29,10 @@ fn leaf() -> impl Strategy<Value = String> {
         "auth.identity.nope",
         "auth.identity.?none",
         "request.headers",
+        "request.headers.x",
+        "request.path",
+        "request.grpc.nope",
+        "has(request.grpc.nope)",
         "request.time.seconds",
         "metadata",
         "source.port",
@@ -147,5 +152,13 @@ proptest! {
     #[test]
     fn of_any_expression(source in expression()) {
         check(&source);
+    }
+
+    #[test]
+    fn what_reads_nothing_of_a_request_is_the_same_for_another(source in expression()) {
+        let (program, problems, needs) = compiled(|compiler| Program::compile(&source, compiler));
+        if problems.is_empty() && needs.is_empty() {
+            prop_assert_eq!(program.value(&view()), program.value(&another(&view())), "{}", source);
+        }
     }
 }

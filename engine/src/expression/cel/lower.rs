@@ -113,8 +113,10 @@ impl<'c, 'p> Lowering<'c, 'p> {
 
     fn needed(&mut self, names: Vec<String>) -> Path {
         let path = Path::new(names);
-        if let Some(place) = path.place() {
-            self.compiler.need_all(place.needs());
+        match path.place() {
+            Some(place) => self.compiler.need_all(place.needs()),
+            // Which of its names leads nowhere may depend on the request.
+            None => self.compiler.need_what_is_at_hand(),
         }
         path
     }

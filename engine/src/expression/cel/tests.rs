@@ -252,6 +252,8 @@ fn whether_a_request_is_read_at_all() {
         ("true || request.method == 'GET'", true),
         ("[request].exists(r, r.method == 'GET')", true),
         ("size(metadata) > 1", true),
+        // Nothing can be there; but whether it is the first or the second name that is missing is up to the request.
+        ("has(request.grpc.nowhere)", true),
     ] {
         let (_, problems, needs) = compiled(|compiler| Program::compile(expression, compiler));
         assert_eq!(problems, [""; 0], "{expression}");

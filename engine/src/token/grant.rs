@@ -1,11 +1,12 @@
 //! What was granted to a token, remembered with it.
 //!
 //! Where an AuthConfig has a `jwt` rule and no other, asks nobody, and reads nothing of a request but what the token says, it
-//! grants the same to the same token for as long as that is good. [`crate::token::TokenMemory`] says whether it is, each time
-//! anew. Denials are not remembered.
+//! grants the same to the same token for as long as that is good. [`TokenMemory`](super::TokenMemory) says whether it is, each
+//! time anew. Denials are not remembered. See docs/decisions/0015.
 
 use std::rc::Rc;
 
+use super::Fingerprint;
 use crate::policy::AuthConfig;
 use crate::session::Cx;
 use crate::trace::{Stage, StepRecord};
@@ -23,9 +24,11 @@ pub struct Grant {
 impl Grant {
     /// Bytes that it takes to remember it, about.
     pub(crate) fn bytes(&self) -> usize {
-        let headers = self.set_headers.iter().map(|(name, value)| name.len().saturating_add(value.len()));
-        let details = self.steps.iter().filter_map(|step| step.detail.as_ref()).map(String::len);
-        headers.chain(details).fold(size_of_val(self.steps.as_slice()), usize::saturating_add)
+        let Self { auth_config: _, set_headers, steps } = self;
+        let texts = set_headers.iter().flat_map(|(name, value)| [name, value]);
+        let texts = texts.chain(steps.iter().filter_map(|step| step.detail.as_ref())).map(String::len);
+        let tables = [size_of::<Self>(), size_of_val(set_headers.as_slice()), size_of_val(steps.as_slice())];
+        tables.into_iter().chain(texts).fold(0, usize::saturating_add)
     }
 }
 
@@ -43,11 +46,7 @@ pub fn recall(policy: &AuthConfig, cx: &Cx) -> Option<Allowed> {
 
 /// Remembers what a token was let through with.
 pub fn remember(policy: &AuthConfig, allowed: &Allowed, cx: &Cx) {
-    let Allowed { remove_headers: _, set_headers, dynamic_metadata } = allowed;
-    // Of those nobody knows how large they are.
-    if !dynamic_metadata.is_empty() {
-        return;
-    }
+    let Allowed { remove_headers: _, set_headers, dynamic_metadata: _ } = allowed;
     let Some(fingerprint) = policy.fingerprint(cx) else { return };
     // Whether the AuthConfig applies is found out before each time.
     let steps = cx.steps().into_iter().filter(|step| step.stage != Stage::Selection).collect();
@@ -57,7 +56,7 @@ pub fn remember(policy: &AuthConfig, allowed: &Allowed, cx: &Cx) {
 
 impl AuthConfig {
     /// The fingerprint of the token that all depends on, if it does and there is one.
-    fn fingerprint(&self, cx: &Cx) -> Option<crate::token::Fingerprint> {
+    fn fingerprint(&self, cx: &Cx) -> Option<Fingerprint> {
         let rule = self.authentication.first().filter(|_| self.is_by_token_alone)?;
         rule.method.fingerprint(cx)
     }
