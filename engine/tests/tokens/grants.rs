@@ -80,8 +80,6 @@ fn what_depends_on_the_token_alone_is_remembered_and_nothing_else() {
         (with(plain.clone(), "when", json!([{"selector": "request.path", "operator": "neq", "value": "/x"}])), false),
         // Who else is asked, or could be.
         (with(plain.clone(), "authentication", with(jwt(), "other", json!({"anonymous": {}, "priority": 1}))), false),
-            false,
-        ),
         // What is not worth it.
         (
             with(
