@@ -93,8 +93,8 @@ pub struct AuthConfig {
     pub callbacks: Vec<Step<Callback>>,
     /// Attributes that those read.
     pub read_by_callbacks: Needs,
-    /// Whether what it grants depends on a token alone, see [`crate::token::grant`].
-    pub is_by_token_alone: bool,
+    /// Whether what it grants depends on a credential alone, see [`crate::token::grant`].
+    pub is_by_credential_alone: bool,
 }
 
 impl Policy {
@@ -488,9 +488,9 @@ impl AuthConfig {
         let (callbacks, read_by_callbacks) = compiler
             .with_needs(|compiler| compiler.at("callbacks", |compiler| callbacks::compile(callbacks, compiler)));
         let needs = compiler.needs;
-        let is_by_token_alone = options.token_cache_size != Some(0)
+        let is_by_credential_alone = options.token_cache_size != Some(0)
             && needs.is_empty()
-            && matches!(authentication.as_slice(), [rule] if rule.method.is_jwt())
+            && matches!(authentication.as_slice(), [rule] if rule.method.is_by_credential_alone())
             && metadata.is_empty()
             && authorization.iter().all(|rule| rule.method.is_pure())
             && response.is_pure_and_small()
@@ -507,7 +507,7 @@ impl AuthConfig {
             response,
             callbacks,
             read_by_callbacks,
-            is_by_token_alone,
+            is_by_credential_alone,
         }
     }
 }

@@ -13,12 +13,15 @@ use crate::credentials::Credentials;
 use crate::error::StepError;
 use crate::resources::{DecodedSecret, Scope, check_selector};
 use crate::session::Cx;
+use crate::token::Fingerprint;
 
 /// The keys of the Secrets that a selector selects.
 #[derive(Debug)]
 pub struct ApiKey {
     credentials: Credentials,
     identities: Rc<Identities>,
+    /// Digest of what is asked of a key: of which AuthConfig it is.
+    checks: [u8; 32],
 }
 
 /// Identities by SHA-256 of their key, so that the time of a look-up tells nothing of any key.
@@ -40,7 +43,9 @@ impl ApiKey {
                 identities
             }
         };
-        Self { credentials, identities }
+        // As JSON, in which no two lists look the same; those of tokens begin with a number.
+        let checks = json!(["apiKey", compiler.namespace, compiler.name]).to_string();
+        Self { credentials, identities, checks: Sha256::digest(checks).into() }
     }
 
     pub(super) const fn credentials(&self) -> &Credentials {
@@ -49,6 +54,12 @@ impl ApiKey {
 
     pub(super) fn challenge(&self) -> &str {
         self.credentials.challenge()
+    }
+
+    /// The fingerprint of the key that the request has, if it has one.
+    pub(super) fn fingerprint(&self, cx: &Cx) -> Option<Fingerprint> {
+        let credential = self.credentials.find(&cx.request).ok()?;
+        Some(cx.policy.tokens().fingerprint(&self.checks, &credential))
     }
 
     pub(super) fn evaluate(&self, cx: &Cx) -> Result<Rc<Value>, StepError> {

@@ -16,7 +16,7 @@ use crate::remote::DocumentId;
 use crate::response::denial::{Denial, DenyWith};
 use crate::session::Cx;
 use crate::step::{self, Common, Ran, Step};
-use crate::token::Fingerprint;
+use crate::token::Known;
 use crate::trace::Stage;
 use crate::verdict::DenialStatus;
 
@@ -244,14 +244,24 @@ impl Method {
 }
 
 impl Authentication {
-    /// Whether it knows people by a JSON Web Token.
-    pub const fn is_jwt(&self) -> bool {
-        matches!(self.method, Method::Jwt(_))
+    /// Whether its credential alone says who somebody is, for as long as the memory of tokens can tell.
+    pub const fn is_by_credential_alone(&self) -> bool {
+        match &self.method {
+            Method::ApiKey(_) | Method::Jwt(_) => true,
+            Method::OAuth2Introspection(_) | Method::KubernetesTokenReview(_) => false,
+            #[cfg(feature = "x509")]
+            Method::X509(_) => false,
+            Method::Plain(_) | Method::Anonymous(_) | Method::Hmac(_) => false,
+        }
     }
 
-    /// The fingerprint of the token that a request has; none if it has none, or if the rule is not about tokens.
-    pub fn fingerprint(&self, cx: &Cx) -> Option<Fingerprint> {
-        if let Method::Jwt(method) = &self.method { method.fingerprint(cx) } else { None }
+    /// The credential of such a rule that a request has, if it has one, as the memory of tokens knows it.
+    pub fn known(&self, cx: &Cx) -> Option<Known> {
+        match &self.method {
+            Method::ApiKey(method) => method.fingerprint(cx).map(Known::Key),
+            Method::Jwt(method) => method.fingerprint(cx).map(Known::Token),
+            _ => None,
+        }
     }
 }
 

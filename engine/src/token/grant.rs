@@ -1,12 +1,12 @@
-//! What was granted to a token, remembered with it.
+//! What was granted to a token or an API key, remembered with it.
 //!
-//! Where an AuthConfig has a `jwt` rule and no other, asks nobody, and reads nothing of a request but what the token says, it
-//! grants the same to the same token for as long as that is good. [`TokenMemory`](super::TokenMemory) says whether it is, each
-//! time anew. Denials are not remembered. See docs/decisions/0015.
+//! Where an AuthConfig has one rule of authentication, by `jwt` or `apiKey`, asks nobody, and reads nothing of a request but that
+//! credential, it grants the same to the same credential for as long as that is good. [`TokenMemory`](super::TokenMemory) says
+//! whether it is, each time anew. Denials are not remembered. See docs/decisions/0015.
 
 use std::rc::Rc;
 
-use super::Fingerprint;
+use super::Known;
 use crate::policy::AuthConfig;
 use crate::session::Cx;
 use crate::trace::{Stage, StepRecord};
@@ -15,7 +15,7 @@ use crate::verdict::Allowed;
 /// What came of a request that was let through.
 #[derive(Debug)]
 pub struct Grant {
-    /// By which AuthConfig: others may take the same token, and grant something else.
+    /// By which AuthConfig: others may take the same credential, and grant something else.
     auth_config: Rc<str>,
     set_headers: Vec<(String, String)>,
     steps: Vec<StepRecord>,
@@ -32,10 +32,10 @@ impl Grant {
     }
 }
 
-/// Lets a request through if its token was let through before and that depended on nothing else.
+/// Lets a request through if its credential was let through before and that depended on nothing else.
 pub fn recall(policy: &AuthConfig, cx: &Cx) -> Option<Allowed> {
-    let fingerprint = policy.fingerprint(cx)?;
-    let granted = cx.policy.tokens().granted(&fingerprint, cx.policy.remote_documents(), cx.time)?;
+    let known = policy.known(cx)?;
+    let granted = cx.policy.tokens().granted(known, cx.policy.remote_documents(), cx.time)?;
     let Grant { auth_config, set_headers, steps } = &*granted;
     if !Rc::ptr_eq(auth_config, &policy.id) {
         return None;
@@ -44,20 +44,19 @@ pub fn recall(policy: &AuthConfig, cx: &Cx) -> Option<Allowed> {
     Some(Allowed::new(cx.policy.owned_headers_in(&cx.request), set_headers.clone(), Vec::new()))
 }
 
-/// Remembers what a token was let through with.
+/// Remembers what a credential was let through with.
 pub fn remember(policy: &AuthConfig, allowed: &Allowed, cx: &Cx) {
     let Allowed { remove_headers: _, set_headers, dynamic_metadata: _ } = allowed;
-    let Some(fingerprint) = policy.fingerprint(cx) else { return };
+    let Some(known) = policy.known(cx) else { return };
     // Whether the AuthConfig applies is found out before each time.
     let steps = cx.steps().into_iter().filter(|step| step.stage != Stage::Selection).collect();
     let grant = Grant { auth_config: Rc::clone(&policy.id), set_headers: set_headers.clone(), steps };
-    cx.policy.tokens().grant(&fingerprint, grant);
+    cx.policy.tokens().grant(known, grant);
 }
 
 impl AuthConfig {
-    /// The fingerprint of the token that all depends on, if it does and there is one.
-    fn fingerprint(&self, cx: &Cx) -> Option<Fingerprint> {
-        let rule = self.authentication.first().filter(|_| self.is_by_token_alone)?;
-        rule.method.fingerprint(cx)
+    /// The credential that all depends on, if it does and there is one.
+    fn known(&self, cx: &Cx) -> Option<Known> {
+        self.authentication.first().filter(|_| self.is_by_credential_alone)?.method.known(cx)
     }
 }

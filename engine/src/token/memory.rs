@@ -1,4 +1,5 @@
-//! Tokens whose signatures were checked already: a signature is the dearest thing that a request can ask for.
+//! Tokens whose signatures were checked already, a signature being the dearest thing that a request can ask for; and what was granted to
+//! tokens and API keys.
 
 use std::cell::RefCell;
 use std::collections::hash_map::RandomState;
@@ -27,7 +28,16 @@ const MEAN_BYTES: usize = 2048;
 /// memory of tokens. A digest that anybody can compute, such as one of API keys in a configuration, is SHA-256.
 pub type Fingerprint = u128;
 
-/// Tokens that were found good, least recently used first to be forgotten.
+/// A credential.
+#[derive(Debug, Clone, Copy)]
+pub enum Known {
+    /// A token: it is good until it expires or its key is withdrawn.
+    Token(Fingerprint),
+    /// An API key: it is good as long as the policy is in force.
+    Key(Fingerprint),
+}
+
+/// Tokens that were found good and API keys that something was granted to, least recently used first to be forgotten.
 #[derive(Debug)]
 pub struct TokenMemory {
     capacity: usize,
@@ -68,8 +78,8 @@ pub struct Proof {
 
 #[derive(Debug)]
 struct Remembered {
-    proof: Proof,
-    identity: Rc<Value>,
+    /// Why it is good and whose it is; none: it is an API key.
+    token: Option<(Proof, Rc<Value>)>,
     /// What was granted to it last.
     grant: Option<Rc<Grant>>,
     bytes: usize,
@@ -99,24 +109,34 @@ impl TokenMemory {
     /// its set.
     #[must_use]
     pub fn recall(&self, fingerprint: &Fingerprint, documents: &RemoteDocuments, now: Timestamp) -> Option<Rc<Value>> {
-        self.inner.borrow_mut().find(fingerprint, documents, now).map(|token| Rc::clone(&token.identity))
-    }
-
-    /// What was granted last to a token that was found good, if it still is.
-    #[must_use]
-    pub fn granted(&self, fingerprint: &Fingerprint, documents: &RemoteDocuments, now: Timestamp) -> Option<Rc<Grant>> {
-        self.inner.borrow_mut().find(fingerprint, documents, now).and_then(|token| token.grant.clone())
-    }
-
-    /// Remembers what was granted to a token that is remembered, unless that would put the token itself out.
-    pub fn grant(&self, fingerprint: &Fingerprint, grant: Grant) {
         let mut inner = self.inner.borrow_mut();
-        let Some(token) = inner.tokens.get_mut(fingerprint) else { return };
-        let before = token.grant.take().map_or(0, |grant| grant.bytes());
-        let alone = token.bytes.saturating_sub(before);
+        let (_, identity) = inner.find(fingerprint, documents, now)?.token.as_ref()?;
+        Some(Rc::clone(identity))
+    }
+
+    /// What was granted last to a credential that was found good, if it still is.
+    #[must_use]
+    pub fn granted(&self, known: Known, documents: &RemoteDocuments, now: Timestamp) -> Option<Rc<Grant>> {
+        let (Known::Token(fingerprint) | Known::Key(fingerprint)) = known;
+        self.inner.borrow_mut().find(&fingerprint, documents, now)?.grant.clone()
+    }
+
+    /// Remembers what was granted to an API key, or to a token that is remembered; unless that would put the token itself out.
+    pub fn grant(&self, known: Known, grant: Grant) {
+        let mut inner = self.inner.borrow_mut();
+        let credential = match known {
+            Known::Token(fingerprint) => inner.tokens.get_mut(&fingerprint),
+            Known::Key(fingerprint) => {
+                let new = || Remembered { token: None, grant: None, bytes: 0 };
+                Some(inner.tokens.get_or_insert_mut(fingerprint, new))
+            }
+        };
+        let Some(credential) = credential else { return };
+        let before = credential.grant.take().map_or(0, |grant| grant.bytes());
+        let alone = credential.bytes.saturating_sub(before);
         let more = Some(grant.bytes()).filter(|more| alone.saturating_add(*more) <= most_bytes(self.capacity));
-        token.bytes = alone.saturating_add(more.unwrap_or(0));
-        token.grant = more.map(|_| Rc::new(grant));
+        credential.bytes = alone.saturating_add(more.unwrap_or(0));
+        credential.grant = more.map(|_| Rc::new(grant));
         inner.bytes = inner.bytes.saturating_sub(before).saturating_add(more.unwrap_or(0));
         inner.trim(self.capacity);
     }
@@ -129,11 +149,11 @@ impl TokenMemory {
         let mut inner = self.inner.borrow_mut();
         inner.forget(&fingerprint);
         inner.bytes = inner.bytes.saturating_add(bytes);
-        inner.tokens.put(fingerprint, Remembered { proof, identity, grant: None, bytes });
+        inner.tokens.put(fingerprint, Remembered { token: Some((proof, identity)), grant: None, bytes });
         inner.trim(self.capacity);
     }
 
-    /// How many tokens are remembered.
+    /// How many tokens and keys are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
         self.inner.borrow().tokens.len()
@@ -158,14 +178,15 @@ const fn most_bytes(capacity: usize) -> usize {
 }
 
 impl Inner {
-    /// A token that still holds; one that does not is forgotten.
+    /// A credential that still holds; one that does not is forgotten.
     fn find(
         &mut self,
         fingerprint: &Fingerprint,
         documents: &RemoteDocuments,
         now: Timestamp,
     ) -> Option<&mut Remembered> {
-        if !self.tokens.get_mut(fingerprint)?.proof.holds(documents, now) {
+        let token = self.tokens.get_mut(fingerprint)?.token.as_mut();
+        if token.is_some_and(|(proof, _)| !proof.holds(documents, now)) {
             self.forget(fingerprint);
         }
         self.tokens.peek_mut(fingerprint)

@@ -17,7 +17,7 @@ pub mod grant;
 mod memory;
 pub mod times;
 
-pub use memory::{Fingerprint, Proof, TokenMemory};
+pub use memory::{Fingerprint, Known, Proof, TokenMemory};
 pub use times::Times;
 
 /// Longest token, in bytes.

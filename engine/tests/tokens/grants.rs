@@ -1,4 +1,4 @@
-//! What was granted to a token is remembered where it depends on nothing else, and nowhere else.
+//! What was granted to a credential is remembered where it depends on nothing else, and nowhere else.
 
 use std::rc::Rc;
 
@@ -50,7 +50,7 @@ fn admin() -> Value {
 }
 
 #[test]
-fn what_depends_on_the_token_alone_is_remembered_and_nothing_else() {
+fn what_depends_on_the_credential_alone_is_remembered_and_nothing_else() {
     let plain = json!({"authentication": jwt(), "authorization": role(&admin()), "response": subject()});
     let with_rule = |pattern: Value| with(plain.clone(), "authorization", role(&pattern));
     let with_header =
@@ -114,11 +114,13 @@ fn where_somebody_may_be_asked_or_told_nothing_is_remembered() {
         ("authorization", json!({"asked": {"opa": {"rego": "allow = true"}}})),
         ("response", json!({"success": {"dynamicMetadata": {"sub": {"plain": {"value": "a"}}}}})),
     ] {
-        for (spec, is_by_token_alone) in [(plain.clone(), true), (with(plain.clone(), field, value.clone()), false)] {
+        for (spec, is_by_credential_alone) in
+            [(plain.clone(), true), (with(plain.clone(), field, value.clone()), false)]
+        {
             let world = world(&[("api", spec)], &json!({}));
             let request = Request { headers: Headers::from_pairs([(":authority", "api")]), ..Request::default() };
             let policy = world.policy.auth_config_for(&request).unwrap();
-            assert_eq!(policy.is_by_token_alone, is_by_token_alone, "{field}: {value}");
+            assert_eq!(policy.is_by_credential_alone, is_by_credential_alone, "{field}: {value}");
         }
     }
 }
@@ -168,6 +170,50 @@ fn what_the_client_sends_of_our_headers_is_taken_out_each_time() {
         assert_eq!(allowed.remove_headers, removed);
         assert_eq!(world.policy.tokens().grants(), 1);
     }
+}
+
+#[test]
+fn what_is_granted_to_an_api_key_is_remembered_for_its_auth_config() {
+    let secret = |name: &str, key: &str, group: &str| {
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": {"group": group}},
+            "stringData": {"api_key": key}})
+    };
+    let auth_config = |host: &str, group: &str, header: &str| {
+        json!({"apiVersion": "authorino.kuadrant.io/v1beta3", "kind": "AuthConfig", "metadata": {"name": host},
+            "spec": {"hosts": [host],
+                "authentication": {"keys": {"apiKey": {"selector": {"matchLabels": {"group": group}}}}},
+                "response": {"success": {"headers": {"x-name": {"plain": {"selector": header}}}}}}})
+    };
+    let name = "auth.identity.metadata.name";
+    let resources = [
+        secret("john", "key-of-john", "friends"),
+        secret("jane", "key-of-jane", "friends"),
+        secret("bob", "key-of-bob", "others"),
+        auth_config("friends", "friends", name),
+        auth_config("again", "friends", name),
+        auth_config("others", "others", name),
+        auth_config("paths", "friends", "request.path"),
+    ];
+    let world = World::of(&resources, &json!({}));
+    for _ in 0..2 {
+        for (host, key, expected) in [
+            ("friends", "key-of-john", Some("john")),
+            ("friends", "key-of-jane", Some("jane")),
+            ("friends", "key-of-bob", None),
+            ("again", "key-of-john", Some("john")),
+            ("others", "key-of-john", None),
+            ("others", "key-of-bob", Some("bob")),
+            ("paths", "key-of-john", Some("/")),
+            ("friends", "key-of-", None),
+        ] {
+            let named = match decide(&world, host, key, &[]).decision {
+                Decision::Allow(allowed) => Some(allowed.set_headers[0].1.clone()),
+                _ => None,
+            };
+            assert_eq!(named.as_deref(), expected, "{key} at {host}");
+        }
+    }
+    assert_eq!((world.policy.tokens().len(), world.policy.tokens().grants()), (4, 4));
 }
 
 #[test]
