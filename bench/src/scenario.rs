@@ -41,8 +41,9 @@ const ISSUER: &str = "https://idp.bench";
 /// The fixture key cannot be read.
 pub fn all(modules: &Modules) -> Result<Vec<Scenario>, String> {
     let scenario = |name, title, filters| Scenario { name, title, filters, requests: vec![(HOST.into(), key(0))] };
-    let sidegate = |documents: Vec<Value>| vec![wasm(&modules.full, &plugin_config(documents))];
-    let ten = |documents: fn(usize) -> Vec<Value>, count| sidegate(documents(count));
+    let sidegate = |documents: Vec<Value>| vec![wasm(&modules.full, &plugin_config(documents, &json!({})))];
+    let looked_up =
+        |keys: usize| vec![wasm(&modules.full, &plugin_config(api_keys(keys), &json!({ "tokenCacheSize": 0 })))];
     Ok(vec![
         scenario("lua", "Envoy's Lua, an API key", vec![lua()]),
         scenario("none", "no filter", vec![]),
@@ -57,19 +58,25 @@ pub fn all(modules: &Modules) -> Result<Vec<Scenario>, String> {
         scenario("native-cache", "native `jwt_authn` + `rbac`, `jwt_cache_config`", native(true)?),
         scenario(
             "jwt-path",
-            "the same, and a rule over the path",
+            "Sidegate (b), and a rule over the path",
             sidegate(vec![jwt(&json!({ "admins": role(), "paths": path() }))]),
         ),
         scenario("rules", "Sidegate (c): ten CEL and selector rules", sidegate(rules())),
-        Scenario { requests: hosts_and_keys(1, 10), ..scenario("keys-10", "10 API keys", ten(api_keys, 10)) },
+        Scenario {
+            requests: hosts_and_keys(1, 10),
+            ..scenario("keys-10", "10 API keys, none remembered", looked_up(10))
+        },
         Scenario {
             requests: hosts_and_keys(1, 10_000),
-            ..scenario("keys-10000", "10,000 API keys", ten(api_keys, 10_000))
+            ..scenario("keys-10000", "10,000 API keys, none remembered", looked_up(10_000))
         },
-        Scenario { requests: hosts_and_keys(10, 1), ..scenario("hosts-10", "10 AuthConfigs", ten(auth_configs, 10)) },
+        Scenario {
+            requests: hosts_and_keys(10, 1),
+            ..scenario("hosts-10", "10 AuthConfigs", sidegate(auth_configs(10)))
+        },
         Scenario {
             requests: hosts_and_keys(1000, 1),
-            ..scenario("hosts-1000", "1,000 AuthConfigs", ten(auth_configs, 1000))
+            ..scenario("hosts-1000", "1,000 AuthConfigs", sidegate(auth_configs(1000)))
         },
     ])
 }
@@ -98,7 +105,7 @@ pub fn wasm(module: &str, configuration: &str) -> Value {
 /// A plugin configuration with some AuthConfigs.
 #[must_use]
 pub fn many(auth_configs: usize) -> String {
-    plugin_config(self::auth_configs(auth_configs))
+    plugin_config(self::auth_configs(auth_configs), &json!({}))
 }
 
 /// A token as all requests carry it.
@@ -142,11 +149,12 @@ pub fn hosts_and_keys(hosts: usize, keys: usize) -> Vec<(String, String)> {
     (0..hosts.max(keys)).map(|index| (host(far(index, hosts)), key(far(index, keys)))).collect()
 }
 
-fn plugin_config(resources: Vec<Value>) -> String {
+fn plugin_config(resources: Vec<Value>, options: &Value) -> String {
     json!({
         "apiVersion": "sidegate.dev/v1alpha1",
         "kind": "PluginConfig",
         "resources": resources,
+        "options": options,
         "upstreams": [{ "url": ISSUER, "cluster": UPSTREAM }],
     })
     .to_string()

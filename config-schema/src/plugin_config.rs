@@ -91,7 +91,8 @@ pub struct Options {
     pub evaluator_cache_size: Option<usize>,
     /// Where the OpenID Connect documents of wristbands are served. Default: nowhere.
     pub wristband_discovery: Option<WristbandDiscovery>,
-    /// How many verified tokens, and as many client certificates, each worker remembers. 0: none. Default 10000.
+    /// How many verified tokens, and API keys that let somebody in, each worker remembers with what was granted to them, fewer if that is more
+    /// than 2 KiB each; and as many client certificates. 0: none. Default 10000.
     pub token_cache_size: Option<usize>,
     /// Choices for policies over identity.
     pub east_west: Option<EastWestOptions>,

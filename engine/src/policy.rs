@@ -490,7 +490,7 @@ impl AuthConfig {
         let needs = compiler.needs;
         let is_by_credential_alone = options.token_cache_size != Some(0)
             && needs.is_empty()
-            && matches!(authentication.as_slice(), [rule] if rule.method.is_by_credential_alone())
+            && authentication.len() == 1
             && metadata.is_empty()
             && authorization.iter().all(|rule| rule.method.is_pure())
             && response.is_pure_and_small()

@@ -53,7 +53,7 @@ pub enum Decision {
 }
 
 /// What happens to a request that passes. Made by the pipeline alone, from the proof that every rule granted, or from what was granted by such a
-/// proof to the same token before.
+/// proof to the same token or API key before.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Allowed {

@@ -250,7 +250,7 @@ fn answered_in_front(world: &World) {
 
 fn examples_fail_closed(_: &World) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../envoy-examples");
-    let mut seen = 0;
+    let (mut seen, mut plugins) = (0, 0);
     for file in files(&root) {
         let text = fs::read_to_string(&file).unwrap_or_default();
         for trap in ["FAIL_OPEN", "fail_open", "capability_restriction_config", "FAIL_CLOSED"] {
@@ -263,8 +263,12 @@ fn examples_fail_closed(_: &World) {
             let is_http = text.contains("filters.http.wasm");
             assert!(!is_http || text.contains("stream_idle_timeout"), "{}: no stream_idle_timeout", file.display());
         }
+        if text.contains("kind: WasmPlugin") {
+            plugins += 1;
+            assert!(text.contains("failStrategy: FAIL_RELOAD"), "{}: no FAIL_RELOAD", file.display());
+        }
     }
-    assert!(seen > 0, "no example was looked at");
+    assert!(seen > 0 && plugins > 0, "no example was looked at");
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

@@ -20,7 +20,7 @@ use crate::token::Fingerprint;
 pub struct ApiKey {
     credentials: Credentials,
     identities: Rc<Identities>,
-    /// Digest of what is asked of a key: of which AuthConfig it is.
+    /// Digest of where the rule is written: others may let in other keys.
     checks: [u8; 32],
 }
 
@@ -105,7 +105,13 @@ fn digest(secret: &DecodedSecret) -> Option<Result<[u8; 32], &'static str>> {
             }),
             _ => false,
         });
-    Some(if well_formed { Ok(digest) } else { Err("`api_key_sha256` must be the 64 hex digits of the key's SHA-256") })
+    Some(match digest {
+        _ if !well_formed => Err("`api_key_sha256` must be the 64 hex digits of the key's SHA-256"),
+        digest if digest == <[u8; 32]>::from(Sha256::digest([])) => {
+            Err("`api_key_sha256` is the SHA-256 of nothing: was the key unset where it was made?")
+        }
+        digest => Ok(digest),
+    })
 }
 
 /// The identity of a key: its Secret's metadata, without the data.

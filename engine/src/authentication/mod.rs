@@ -244,23 +244,15 @@ impl Method {
 }
 
 impl Authentication {
-    /// Whether its credential alone says who somebody is, for as long as the memory of tokens can tell.
-    pub const fn is_by_credential_alone(&self) -> bool {
-        match &self.method {
-            Method::ApiKey(_) | Method::Jwt(_) => true,
-            Method::OAuth2Introspection(_) | Method::KubernetesTokenReview(_) => false,
-            #[cfg(feature = "x509")]
-            Method::X509(_) => false,
-            Method::Plain(_) | Method::Anonymous(_) | Method::Hmac(_) => false,
-        }
-    }
-
-    /// The credential of such a rule that a request has, if it has one, as the memory of tokens knows it.
+    /// The credential that a request has, if it alone says who somebody is, for as long as the memory of tokens can tell.
     pub fn known(&self, cx: &Cx) -> Option<Known> {
         match &self.method {
             Method::ApiKey(method) => method.fingerprint(cx).map(Known::Key),
             Method::Jwt(method) => method.fingerprint(cx).map(Known::Token),
-            _ => None,
+            Method::OAuth2Introspection(_) | Method::KubernetesTokenReview(_) => None,
+            #[cfg(feature = "x509")]
+            Method::X509(_) => None,
+            Method::Plain(_) | Method::Anonymous(_) | Method::Hmac(_) => None,
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 /// Bytes of tokens that are remembered, for each that may be: as many shorter ones, fewer longer ones.
 const MEAN_BYTES: usize = 2048;
 
-/// Keyed digest of a token and of everything that a rule checks in it: SipHash-2-4 with 128 bits.
+/// Keyed digest of a token or an API key, and of everything that a rule checks in it: SipHash-2-4 with 128 bits.
 ///
 /// Who wants a token of their own taken for one that was found good must find one with the same digest. SipHash is a
 /// pseudo-random function: to those who have neither its key nor its results, each try succeeds with a chance of one in
@@ -28,7 +28,7 @@ const MEAN_BYTES: usize = 2048;
 /// memory of tokens. A digest that anybody can compute, such as one of API keys in a configuration, is SHA-256.
 pub type Fingerprint = u128;
 
-/// A credential.
+/// A credential by which the memory may know somebody.
 #[derive(Debug, Clone, Copy)]
 pub enum Known {
     /// A token: it is good until it expires or its key is withdrawn.
@@ -124,8 +124,10 @@ impl TokenMemory {
     /// Remembers what was granted to an API key, or to a token that is remembered; unless that would put the token itself out.
     pub fn grant(&self, known: Known, grant: Grant) {
         let mut inner = self.inner.borrow_mut();
+        let most = most_bytes(self.capacity);
         let credential = match known {
             Known::Token(fingerprint) => inner.tokens.get_mut(&fingerprint),
+            Known::Key(_) if grant.bytes() > most => None,
             Known::Key(fingerprint) => {
                 let new = || Remembered { token: None, grant: None, bytes: 0 };
                 Some(inner.tokens.get_or_insert_mut(fingerprint, new))
@@ -134,7 +136,7 @@ impl TokenMemory {
         let Some(credential) = credential else { return };
         let before = credential.grant.take().map_or(0, |grant| grant.bytes());
         let alone = credential.bytes.saturating_sub(before);
-        let more = Some(grant.bytes()).filter(|more| alone.saturating_add(*more) <= most_bytes(self.capacity));
+        let more = Some(grant.bytes()).filter(|more| alone.saturating_add(*more) <= most);
         credential.bytes = alone.saturating_add(more.unwrap_or(0));
         credential.grant = more.map(|_| Rc::new(grant));
         inner.bytes = inner.bytes.saturating_sub(before).saturating_add(more.unwrap_or(0));
