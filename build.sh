@@ -44,7 +44,7 @@ usage() {
 ./build.sh wasm           build target/sidegate.wasm and target/sidegate-core.wasm
 ./build.sh envoy          print the path of the Envoy that is used
 ./build.sh check          format, lints, documentation, dependencies, imports and size of the modules
-./build.sh bench [NAME…]  measure against other filters, write docs/performance.md; NAME: only these rows; of them mesh and identities are written
+./build.sh bench [NAME…]  measure against other filters, write docs/performance.md; NAME: only these rows; of them starting, mesh and identities are written
 ./build.sh help           this text
 
 SIDEGATE_TOOLCHAIN=rustup|debian  which Rust builds wasm; default: rustup where it can, with CI=true debian

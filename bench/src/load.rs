@@ -19,6 +19,9 @@ pub const MEASURED_PROCESSOR: &str = "1";
 /// else out of the processor's caches.
 const CONNECTIONS: &str = "64";
 
+/// The same where a request may take so long that more of them would not be answered in a second.
+const CONNECTIONS_THROUGH: &str = "16";
+
 /// What one run of load showed.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
@@ -45,7 +48,7 @@ impl Sample {
 /// # Errors
 /// There is no `wrk`, or a request was not answered with 200.
 pub fn run(envoy: &Envoy, token: &str, requests: &[(String, String)], time: Duration) -> Result<Sample, String> {
-    run_through(envoy, envoy.address, token, requests, time)
+    load(envoy, envoy.address, token, requests, time, CONNECTIONS)
 }
 
 /// The same by way of somebody in front of the Envoy that is measured.
@@ -59,12 +62,23 @@ pub fn run_through(
     requests: &[(String, String)],
     time: Duration,
 ) -> Result<Sample, String> {
+    load(envoy, front, token, requests, time, CONNECTIONS_THROUGH)
+}
+
+fn load(
+    envoy: &Envoy,
+    front: SocketAddr,
+    token: &str,
+    requests: &[(String, String)],
+    time: Duration,
+    connections: &str,
+) -> Result<Sample, String> {
     let script = envoy.folder().join("load.lua");
     fs::write(&script, lua(token, requests)).map_err(|error| error.to_string())?;
     let before = envoy.cpu();
     let output = Command::new("taskset")
         .args(["--cpu-list", LOAD_PROCESSOR, "wrk"])
-        .args(["--threads", "1", "--connections", CONNECTIONS, "--duration"])
+        .args(["--threads", "1", "--connections", connections, "--duration"])
         .arg(format!("{}s", time.as_secs().max(1)))
         .arg("--script")
         .arg(&script)

@@ -88,7 +88,7 @@ fn run() -> Result<(), String> {
             print!("{}\n{}", report::table(&measured), report::aims(&measured));
         }
         if settings.only.iter().any(|name| name == STARTING) {
-            print!("{}", report::starts(&starts(&settings, upstream.address)?));
+            report::write_part(STARTING, &report::starts(&starts(&settings, upstream.address)?))?;
         }
         if settings.only.iter().any(|name| name == mesh::NAME) {
             report::write_part(mesh::NAME, &report::mesh(&mesh::measure(&settings, &upstream)?))?;
@@ -103,7 +103,8 @@ fn run() -> Result<(), String> {
     }
     let starts = starts(&settings, upstream.address)?;
     let accepting = accepting(&settings, upstream.address)?;
-    report::write(&measured, &starts, &accepting, settings.direct)?;
+    report::write(&measured, &accepting, settings.direct)?;
+    report::write_part(STARTING, &report::starts(&starts))?;
     report::write_part(mesh::NAME, &report::mesh(&mesh::measure(&settings, &upstream)?))?;
     report::write_part(IDENTITIES, &identities()?)
 }
@@ -184,7 +185,7 @@ fn until_admitted(envoy: &Envoy, token: &str, scenario: &Scenario) -> Result<(),
 fn starts(settings: &Settings, upstream: SocketAddr) -> Result<Vec<Start>, String> {
     let Modules { empty, core, full } = &settings.modules;
     let one = scenario::many(1);
-    let modules = [("no Wasm", None), ("empty filter", Some((empty, ""))), (report::CORE, Some((core, &*one)))];
+    let modules = [("no Wasm", None), (report::EMPTY, Some((empty, ""))), (report::CORE, Some((core, &*one)))];
     let modules = modules.into_iter().chain([("`sidegate.wasm`", Some((full, &*one)))]);
     let start = |(title, module): (&'static str, Option<(&String, &str)>)| {
         eprintln!("starting Envoy with {title}");

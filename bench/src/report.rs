@@ -50,6 +50,13 @@ pub struct Start {
 /// The module that holds what every gateway needs.
 pub const CORE: &str = "`sidegate-core.wasm`";
 
+/// The module that lets everything pass.
+pub const EMPTY: &str = "empty filter";
+
+/// The CPU until Envoy is ready with the core module, in that with the empty one: what is aimed at was said of a machine that took 0.28 s for
+/// the one and may take 5 s for the other.
+const MOST_STARTS: f64 = 5.0 / 0.28;
+
 /// What others are compared with.
 const BASES: [(&str, &str); 3] = [("empty", "empty Wasm"), ("native", "native"), ("native-cache", "native, cache")];
 
@@ -120,8 +127,8 @@ pub fn table(measured: &[Measured]) -> String {
 ///
 /// # Errors
 /// A file cannot be written, or the page has no place for the tables.
-pub fn write(measured: &[Measured], starts: &[Start], accepting: &Spread, direct: bool) -> Result<(), String> {
-    write_part("", &results(measured, starts, accepting, direct))?;
+pub fn write(measured: &[Measured], accepting: &Spread, direct: bool) -> Result<(), String> {
+    write_part("", &results(measured, accepting, direct))?;
     fs::write(docs().join("performance.svg"), plot(measured)).map_err(|error| error.to_string())
 }
 
@@ -147,11 +154,10 @@ fn docs() -> PathBuf {
 
 const END: &str = "<!-- end -->";
 
-fn results(measured: &[Measured], starts: &[Start], accepting: &Spread, direct: bool) -> String {
+fn results(measured: &[Measured], accepting: &Spread, direct: bool) -> String {
     let upstream = if direct { "Envoy answers by itself" } else { "another Envoy is the upstream" };
     let mut text = format!("Median (lower–upper quartile) of the rounds; {upstream}.\n\n{}", table(measured));
     let _ = write!(text, "\n{}", aims(measured));
-    let _ = writeln!(text, "\n{}", self::starts(starts));
     text + &accepted(accepting)
 }
 
@@ -164,9 +170,15 @@ pub fn starts(starts: &[Start]) -> String {
     for Start { title, bytes, cpu, wall, memory } in starts {
         let _ = writeln!(text, "| {title} | {bytes} | {cpu:.2} | {wall:.2} | {memory:.0} |");
     }
-    if let Some(Start { cpu, .. }) = starts.iter().find(|start| start.title == CORE) {
-        let reached = if cpu.median <= 5.0 { "reached" } else { "missed" };
-        let _ = writeln!(text, "\n- Ready within 5 s of CPU with {CORE}: {cpu:.2}: {reached}.");
+    let of = |title: &str| starts.iter().find(|start| start.title == title).map(|start| start.cpu);
+    if let Some((core, empty)) = of(CORE).zip(of(EMPTY)) {
+        let times = core.median / empty.median;
+        let reached = if times <= MOST_STARTS { "reached" } else { "missed" };
+        let _ = writeln!(
+            text,
+            "\n- Ready with {CORE} within 5 s of CPU on a machine on which an empty filter takes 0.28 s, which is {MOST_STARTS:.1} times as \
+             much: {core:.2} and {empty:.2} s here, {times:.1} times as much: {reached}."
+        );
     }
     text
 }
