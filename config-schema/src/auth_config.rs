@@ -214,9 +214,9 @@ pub struct AuthenticationSpec {
     #[serde(default)]
     pub when: Vec<PatternExpressionOrRef>,
     /// Caching of the result.
-    pub cache: Option<CacheSpec>,
+    pub cache: Option<Box<CacheSpec>>,
     /// Where in the request the credential is. Default: `Authorization: Bearer …`.
-    pub credentials: Option<Credentials>,
+    pub credentials: Option<Box<Credentials>>,
     /// Properties added to the identity where it has none of that name.
     #[serde(default)]
     pub defaults: BTreeMap<String, ValueOrSelector>,
@@ -224,23 +224,23 @@ pub struct AuthenticationSpec {
     #[serde(default)]
     pub overrides: BTreeMap<String, ValueOrSelector>,
     /// API keys, kept in Secrets.
-    pub api_key: Option<ApiKeySpec>,
+    pub api_key: Option<Box<ApiKeySpec>>,
     /// JSON Web Tokens.
-    pub jwt: Option<JwtSpec>,
+    pub jwt: Option<Box<JwtSpec>>,
     /// OAuth 2.0 token introspection (RFC 7662).
-    pub oauth2_introspection: Option<OAuth2IntrospectionSpec>,
+    pub oauth2_introspection: Option<Box<OAuth2IntrospectionSpec>>,
     /// Client certificates.
-    pub x509: Option<X509Spec>,
+    pub x509: Option<Box<X509Spec>>,
     /// Kubernetes TokenReview.
-    pub kubernetes_token_review: Option<KubernetesTokenReviewSpec>,
+    pub kubernetes_token_review: Option<Box<KubernetesTokenReviewSpec>>,
     /// An identity that somebody in front has already verified.
-    pub plain: Option<PlainSpec>,
+    pub plain: Option<Box<PlainSpec>>,
     /// Everyone.
     pub anonymous: Option<Empty>,
     /// HTTP Message Signatures (RFC 9421) by keys that client and proxy share.
-    pub hmac: Option<HmacSpec>,
+    pub hmac: Option<Box<HmacSpec>>,
     /// What the client is told if this rule decides that it is not known; what is not said here, `response` says.
-    pub deny_with: Option<OneOrMany<DenyWithSpec>>,
+    pub deny_with: Option<Box<OneOrMany<DenyWithSpec>>>,
 }
 
 /// An object without fields.
@@ -443,20 +443,20 @@ pub struct AuthorizationSpec {
     #[serde(default)]
     pub when: Vec<PatternExpressionOrRef>,
     /// Caching of the result.
-    pub cache: Option<CacheSpec>,
+    pub cache: Option<Box<CacheSpec>>,
     /// Patterns over the Authorization JSON.
     pub pattern_matching: Option<PatternMatchingSpec>,
     /// Open Policy Agent's Rego.
-    pub opa: Option<OpaSpec>,
+    pub opa: Option<Box<OpaSpec>>,
     /// Kubernetes SubjectAccessReview.
-    pub kubernetes_subject_access_review: Option<KubernetesSubjectAccessReviewSpec>,
+    pub kubernetes_subject_access_review: Option<Box<KubernetesSubjectAccessReviewSpec>>,
     /// SpiceDB's CheckPermission.
-    pub spicedb: Option<SpiceDbSpec>,
+    pub spicedb: Option<Box<SpiceDbSpec>>,
     /// Whether the rule allows what it grants, or denies it. Default `allow`.
     #[serde(default)]
     pub action: Action,
     /// What the client is told if this rule denies; what is not said here, `response` says.
-    pub deny_with: Option<OneOrMany<DenyWithSpec>>,
+    pub deny_with: Option<Box<OneOrMany<DenyWithSpec>>>,
 }
 
 /// What an authorization rule does with what it grants. One that cannot decide denies in any case.
@@ -486,9 +486,9 @@ pub struct PatternMatchingSpec {
 #[serde(rename_all = "camelCase")]
 pub struct ResponseSpec {
     /// What a client without an identity is told. Default status 401.
-    pub unauthenticated: Option<OneOrMany<DenyWithSpec>>,
+    pub unauthenticated: Option<Box<OneOrMany<DenyWithSpec>>>,
     /// What a client that a rule denied is told. Default status 403.
-    pub unauthorized: Option<OneOrMany<DenyWithSpec>>,
+    pub unauthorized: Option<Box<OneOrMany<DenyWithSpec>>>,
     /// What the upstream, and later filters, are told of a request that passes.
     #[serde(default)]
     pub success: SuccessSpec,
@@ -544,13 +544,13 @@ pub struct SuccessItemSpec {
     #[serde(default)]
     pub when: Vec<PatternExpressionOrRef>,
     /// Caching of the result.
-    pub cache: Option<CacheSpec>,
+    pub cache: Option<Box<CacheSpec>>,
     /// One value.
     pub plain: Option<ValueOrSelector>,
     /// An object.
-    pub json: Option<JsonSpec>,
+    pub json: Option<Box<JsonSpec>>,
     /// A signed Festival Wristband token.
-    pub wristband: Option<WristbandSpec>,
+    pub wristband: Option<Box<WristbandSpec>>,
 }
 
 /// `json` of a success item.

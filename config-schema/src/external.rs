@@ -72,13 +72,13 @@ pub struct MetadataSpec {
     #[serde(default)]
     pub when: Vec<PatternExpressionOrRef>,
     /// Caching of the result.
-    pub cache: Option<CacheSpec>,
+    pub cache: Option<Box<CacheSpec>>,
     /// A request over HTTP.
-    pub http: Option<HttpSpec>,
+    pub http: Option<Box<HttpSpec>>,
     /// OpenID Connect UserInfo.
-    pub user_info: Option<UserInfoSpec>,
+    pub user_info: Option<Box<UserInfoSpec>>,
     /// User-Managed Access 2.0 resource data.
-    pub uma: Option<UmaSpec>,
+    pub uma: Option<Box<UmaSpec>>,
 }
 
 /// One callback.
@@ -96,7 +96,7 @@ pub struct CallbackSpec {
     #[serde(default)]
     pub when: Vec<PatternExpressionOrRef>,
     /// Not used, as upstream does not use it.
-    pub cache: Option<CacheSpec>,
+    pub cache: Option<Box<CacheSpec>>,
     /// A request over HTTP.
     pub http: HttpSpec,
 }
@@ -128,7 +128,7 @@ pub struct HttpSpec {
     /// Secret that is sent as the credential.
     pub shared_secret_ref: Option<SecretKeyRef>,
     /// OAuth 2.0 client credentials, by which the credential is got; over `sharedSecretRef`.
-    pub oauth2: Option<OAuth2ClientSpec>,
+    pub oauth2: Option<Box<OAuth2ClientSpec>>,
     /// Where the credential goes. Default: `Authorization: Bearer …`.
     pub credentials: Option<Credentials>,
     /// Milliseconds that the call may take. Default, also for 0: 5000.
@@ -226,7 +226,7 @@ pub struct OpaSpec {
     #[cfg_attr(feature = "schema", schemars(example = "allow { input.auth.identity.sub == \"alice\" }"))]
     pub rego: Option<String>,
     /// Where the policy is fetched from.
-    pub external_policy: Option<ExternalPolicySpec>,
+    pub external_policy: Option<Box<ExternalPolicySpec>>,
     /// Keep the values of all rules, not of `allow` alone.
     #[serde(default)]
     pub all_values: bool,
@@ -286,7 +286,7 @@ pub struct KubernetesSubjectAccessReviewSpec {
     /// Groups: a list of strings.
     pub authorization_groups: Option<ValueOrSelector>,
     /// The resource. Default: the request's path and method, as a non-resource review.
-    pub resource_attributes: Option<ResourceAttributesSpec>,
+    pub resource_attributes: Option<Box<ResourceAttributesSpec>>,
     /// Milliseconds that the call may take. Default, also for 0: 5000.
     pub timeout: Option<u64>,
 }

@@ -1,6 +1,7 @@
 //! The documents that configure Sidegate, as people write them.
 //!
-//! Data and its decoding only. What a document means is the engine's business.
+//! Data and its decoding only. What a document means is the engine's business. What a rule may have but mostly has not is boxed:
+//! most of what is compiled of a large struct moves it about (docs/decisions/0012).
 
 #![forbid(unsafe_code)]
 

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::de::value::StrDeserializer;
+use serde::de::value::{StrDeserializer, U32Deserializer};
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
@@ -49,7 +49,7 @@ pub fn read<'de, T: Deserialize<'de>>(node: &Node<'_>, dialect: Dialect) -> Resu
     for _ in 0..MAX_PASSES {
         reading.findings.take();
         let whole = Cursor { node: Some(node), place: Place::Root, lenient: false, reading: &reading };
-        match T::deserialize(whole) {
+        match T::deserialize(&whole) {
             Ok(value) if reading.findings.borrow().is_empty() => return Ok(value),
             Ok(_) => break,
             Err(Stop::Again) => {}
@@ -181,17 +181,17 @@ impl<'c> Cursor<'c> {
         }
     }
 
-    /// The members that a struct knows, and a stand-in for each that it misses.
-    fn fields(&self, known: &'static [&'static str]) -> Vec<(&'c str, Option<&'c Node<'c>>)> {
+    /// The members that a struct knows, by their places in `known`, and a stand-in for each that it misses.
+    fn fields(&self, known: &'static [&'static str]) -> Vec<(u32, &'c str, Option<&'c Node<'c>>)> {
         let mut fields = Vec::with_capacity(known.len());
         for (name, value) in self.members("an object") {
             let place = Place::Member(&self.place, name);
-            if !known.contains(&name) {
+            let Some(number) = number(known, name) else {
                 if !self.lenient && !self.is_status(name) {
                     self.reading.note(&place, format!("unknown field {}{}", quote(name), suggestion(name, known)));
                 }
                 continue;
-            }
+            };
             if self.reading.dialect == Dialect::V1beta2 && !self.lenient {
                 if is_newer(&self.place, name) {
                     self.reading.note(&place, NEWER);
@@ -202,16 +202,61 @@ impl<'c> Cursor<'c> {
             }
             let nullable = self.lenient || self.reading.dialect == Dialect::Nullable;
             if !(nullable && *value == Node::Null) {
-                fields.push((name, Some(value)));
+                fields.push((number, name, Some(value)));
             }
         }
         for name in self.reading.missing_at(&self.place) {
             if self.node.is_some_and(|node| matches!(node, Node::Object(_))) {
                 self.reading.note(&Place::Member(&self.place, name), "is required but missing");
             }
-            fields.push((name, None));
+            fields.extend(number(known, name).map(|number| (number, name, None)));
         }
         fields
+    }
+
+    /// The place of the variant that is named here; the first one if there is a problem.
+    fn chosen(&self, variants: &'static [&'static str]) -> u32 {
+        let Some(Node::String(text)) = self.node else {
+            self.mismatch("a string");
+            return 0;
+        };
+        number(variants, text).unwrap_or_else(|| {
+            self.reading.note(&self.place, format!("unknown value {}{}", quote(text), suggestion(text, variants)));
+            0
+        })
+    }
+
+    /// A place within this one.
+    #[inline(never)]
+    fn at(&'c self, name: &'c str, node: Option<&'c Node<'c>>) -> Self {
+        let is_metadata = matches!(self.place, Place::Root) && name == "metadata";
+        let lenient = self.lenient || (is_metadata && self.reading.dialect != Dialect::Ours);
+        Self { node, place: Place::Member(&self.place, name), lenient, ..*self }
+    }
+
+    /// An item of this list.
+    #[inline(never)]
+    fn item(&'c self, index: usize, node: &'c Node<'c>) -> Self {
+        Self { node: Some(node), place: Place::Item(&self.place, index), ..*self }
+    }
+
+    /// What a member is. On its own, since each type of value would have it twice otherwise: as a field, and as an entry.
+    #[inline(never)]
+    fn member<'de, V: DeserializeSeed<'de>>(
+        &self,
+        name: &str,
+        node: Option<&Node<'_>>,
+        seed: V,
+    ) -> Result<V::Value, Stop> {
+        seed.deserialize(&self.at(name, node))
+    }
+
+    /// Takes note of a field that is missing, for the next pass.
+    #[inline(never)]
+    fn stopped(&self, stop: Stop) -> Stop {
+        let Stop::Missing(field) = stop else { return stop };
+        self.reading.missing.borrow_mut().push((self.place.to_string(), field));
+        Stop::Again
     }
 }
 
@@ -249,7 +294,8 @@ pub fn is_newer(parent: &Place<'_>, field: &str) -> bool {
     }
 }
 
-impl<'de, 'c> Deserializer<'de> for Cursor<'c> {
+// By reference: a place is seven words, and each type of value would copy them.
+impl<'de, 'c> Deserializer<'de> for &'c Cursor<'c> {
     type Error = Stop;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stop> {
@@ -336,8 +382,8 @@ impl<'de, 'c> Deserializer<'de> for Cursor<'c> {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stop> {
-        let members = self.members("an object").into_iter().map(|(name, value)| (name, Some(value)));
-        visitor.visit_map(Fields { at: self, fields: members, current: ("", None) })
+        let members = self.members("an object").into_iter();
+        visitor.visit_map(Entries { at: self, members, current: ("", &Node::Null) })
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -347,13 +393,7 @@ impl<'de, 'c> Deserializer<'de> for Cursor<'c> {
         visitor: V,
     ) -> Result<V::Value, Stop> {
         let fields = self.fields(known).into_iter();
-        visitor.visit_map(Fields { at: self, fields, current: ("", None) }).map_err(|stop| match stop {
-            Stop::Missing(field) => {
-                self.reading.missing.borrow_mut().push((self.place.to_string(), field));
-                Stop::Again
-            }
-            other => other,
-        })
+        visitor.visit_map(Fields { at: self, fields, current: ("", None) }).map_err(|stop| self.stopped(stop))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -362,18 +402,7 @@ impl<'de, 'c> Deserializer<'de> for Cursor<'c> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Stop> {
-        let stand_in = variants.first().copied().unwrap_or_default();
-        let chosen = match self.node {
-            Some(Node::String(text)) => variants.iter().copied().find(|variant| variant == text).unwrap_or_else(|| {
-                self.reading.note(&self.place, format!("unknown value {}{}", quote(text), suggestion(text, variants)));
-                stand_in
-            }),
-            _ => {
-                self.mismatch("a string");
-                stand_in
-            }
-        };
-        let chosen: StrDeserializer<'_, Stop> = chosen.into_deserializer();
+        let chosen: U32Deserializer<Stop> = self.chosen(variants).into_deserializer();
         visitor.visit_enum(chosen)
     }
 
@@ -387,7 +416,7 @@ impl<'de, 'c> Deserializer<'de> for Cursor<'c> {
 }
 
 struct Items<'c, I> {
-    at: Cursor<'c>,
+    at: &'c Cursor<'c>,
     items: I,
 }
 
@@ -396,33 +425,58 @@ impl<'de, 'c, I: Iterator<Item = (usize, &'c Node<'c>)>> SeqAccess<'de> for Item
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Stop> {
         let Some((index, node)) = self.items.next() else { return Ok(None) };
-        let place = Place::Item(&self.at.place, index);
-        seed.deserialize(Cursor { node: Some(node), place, ..self.at }).map(Some)
+        seed.deserialize(&self.at.item(index, node)).map(Some)
     }
 }
 
+/// An object whose members have names of the writer's choice.
+struct Entries<'c, I> {
+    at: &'c Cursor<'c>,
+    members: I,
+    current: (&'c str, &'c Node<'c>),
+}
+
+impl<'de, 'c, I: Iterator<Item = (&'c str, &'c Node<'c>)>> MapAccess<'de> for Entries<'c, I> {
+    type Error = Stop;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Stop> {
+        let Some(member) = self.members.next() else { return Ok(None) };
+        self.current = member;
+        let name: StrDeserializer<'_, Stop> = member.0.into_deserializer();
+        seed.deserialize(name).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Stop> {
+        let (name, node) = self.current;
+        self.at.member(name, Some(node), seed)
+    }
+}
+
+/// An object that is a struct, whose fields go by their places in the list that serde gives: no text is compared once more.
 struct Fields<'c, I> {
-    at: Cursor<'c>,
+    at: &'c Cursor<'c>,
     fields: I,
     current: (&'c str, Option<&'c Node<'c>>),
 }
 
-impl<'de, 'c, I: Iterator<Item = (&'c str, Option<&'c Node<'c>>)>> MapAccess<'de> for Fields<'c, I> {
+impl<'de, 'c, I: Iterator<Item = (u32, &'c str, Option<&'c Node<'c>>)>> MapAccess<'de> for Fields<'c, I> {
     type Error = Stop;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Stop> {
-        let Some(field) = self.fields.next() else { return Ok(None) };
-        self.current = field;
-        let name: StrDeserializer<'_, Stop> = field.0.into_deserializer();
-        seed.deserialize(name).map(Some)
+        let Some((number, name, node)) = self.fields.next() else { return Ok(None) };
+        self.current = (name, node);
+        let number: U32Deserializer<Stop> = number.into_deserializer();
+        seed.deserialize(number).map(Some)
     }
 
-    #[inline(never)]
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Stop> {
         let (name, node) = self.current;
-        let place = Place::Member(&self.at.place, name);
-        let is_metadata = matches!(self.at.place, Place::Root) && name == "metadata";
-        let lenient = self.at.lenient || (is_metadata && self.at.reading.dialect != Dialect::Ours);
-        seed.deserialize(Cursor { node, place, lenient, ..self.at })
+        self.at.member(name, node, seed)
     }
+}
+
+/// The place of a name among those that a struct or an enum knows, as serde counts them: nothing in our documents is `skip`ped
+/// or has an `alias`, which would count otherwise.
+fn number(known: &[&str], name: &str) -> Option<u32> {
+    known.iter().position(|known| *known == name).and_then(|place| u32::try_from(place).ok())
 }

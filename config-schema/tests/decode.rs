@@ -192,7 +192,7 @@ mod forms {
         assert_eq!(selector.match_expressions[0].operator, LabelOperator::NotIn);
         let jwt = spec.authentication["jwt"].jwt.as_ref().unwrap();
         assert_eq!((jwt.ttl, jwt.timeout, jwt.audiences.as_slice()), (-1, Some(0), &["x".to_owned()][..]));
-        let unauthenticated = spec.response.unauthenticated.as_ref();
+        let unauthenticated = spec.response.unauthenticated.as_deref();
         assert!(matches!(unauthenticated, Some(OneOrMany::One(denial)) if denial.code == 302), "{unauthenticated:?}");
         assert_eq!(spec.response.success.headers["h"].key.as_deref(), Some("x-h"));
         assert_eq!(spec.response.success.dynamic_metadata["d"].plain.as_ref().unwrap().value, Some(Value::Null));

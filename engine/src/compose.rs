@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use sidegate_config::{AuthConfig, AuthConfigSpec, ImportSpec, Problem};
 
+use crate::gather::gathered;
 use crate::grants::{Grants, Referent};
 
 /// How many imports may stand behind one another.
@@ -59,7 +60,7 @@ impl<'a> Composition<'a> {
     /// Puts together those that import others.
     #[inline(never)]
     pub fn new(documents: impl Iterator<Item = &'a AuthConfig>, grants: &'a Grants) -> Self {
-        let documents: BTreeMap<_, _> = documents.map(|document| (id(document), document)).collect();
+        let documents: BTreeMap<_, _> = gathered(documents.map(|document| (id(document), document)));
         let importers: Vec<_> =
             documents.values().copied().filter(|document| !document.spec.imports.is_empty()).collect();
         let (imported, made, problems) = (BTreeSet::new(), BTreeMap::new(), Vec::new());

@@ -32,6 +32,7 @@ pub mod east_west;
 pub mod error;
 mod exec;
 pub mod expression;
+pub mod gather;
 pub mod grants;
 pub mod grpc;
 pub mod hosts;

@@ -11,6 +11,7 @@ use crate::compile::Compiler;
 use crate::error::{Refusal, StepError};
 use crate::exec::Started;
 use crate::expression::condition::{Condition, Held};
+use crate::gather::sorted;
 use crate::session::Cx;
 use crate::trace::{Outcome, Stage, StepRecord};
 
@@ -224,9 +225,8 @@ pub fn run_all<'a, M: Method>(
 }
 
 /// Puts rules into the order of evaluation: by priority, then by name.
-pub fn ordered<M>(mut steps: Vec<Step<M>>) -> Vec<Step<M>> {
-    steps.sort_by(|a, b| (a.priority, &a.name).cmp(&(b.priority, &b.name)));
-    steps
+pub fn ordered<M>(steps: Vec<Step<M>>) -> Vec<Step<M>> {
+    sorted(steps, &|a, b| (a.priority, &a.name).cmp(&(b.priority, &b.name)))
 }
 
 /// The groups of equal priority, in order.

@@ -7,6 +7,8 @@ use http::Uri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sidegate_config::{Problem, Upstream};
 
+use crate::gather::sorted;
+
 /// An absolute `http` or `https` URL without user, password and fragment.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Url {
@@ -162,8 +164,7 @@ impl Upstreams {
             }
         }
         // The longest prefix first.
-        compiled.sort_by_key(|(url, _)| std::cmp::Reverse(url.path.len()));
-        Self(compiled)
+        Self(sorted(compiled, &|(a, _), (b, _)| b.path.len().cmp(&a.path.len())))
     }
 
     /// The clusters that may carry a call, to be tried in order: the configured one alone, else Istio's name for the

@@ -9,6 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use prost::Message;
 use serde_json::Value;
 use sidegate_engine::east_west::Ruling;
+use sidegate_engine::gather::gathered;
 use sidegate_engine::trace::Outcome;
 use sidegate_engine::{Decision, DenialStatus, Headers, LocalReply, StepRecord, Verdict};
 
@@ -138,7 +139,7 @@ pub fn dynamic_metadata(items: &[(String, Value)], carrier: Option<&str>) -> Res
         }
     }
     let Some(carrier) = carrier.filter(|_| !items.is_empty()) else { return Ok(()) };
-    let members = items.iter().map(|(key, value)| (key.clone(), to_proto(value))).collect();
+    let members = gathered(items.iter().map(|(key, value)| (key.clone(), to_proto(value))));
     let kind = prost_types::value::Kind::StructValue(prost_types::Struct { fields: members });
     let bytes = prost_types::Value { kind: Some(kind) }.encode_to_vec();
     host::set_request_header(carrier, BASE64_STANDARD.encode(bytes).as_bytes())
@@ -160,7 +161,7 @@ fn to_proto(value: &Value) -> prost_types::Value {
         Value::String(text) => Kind::StringValue(text.clone()),
         Value::Array(items) => Kind::ListValue(prost_types::ListValue { values: items.iter().map(to_proto).collect() }),
         Value::Object(members) => Kind::StructValue(prost_types::Struct {
-            fields: members.iter().map(|(name, value)| (name.clone(), to_proto(value))).collect(),
+            fields: gathered(members.iter().map(|(name, value)| (name.clone(), to_proto(value)))),
         }),
     };
     prost_types::Value { kind: Some(kind) }

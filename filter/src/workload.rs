@@ -3,6 +3,7 @@
 use prost::Message;
 use prost_types::Struct;
 use prost_types::value::Kind;
+use sidegate_engine::gather::try_gathered;
 use sidegate_engine::{Problem, Workload};
 
 use crate::host::{self, HostError};
@@ -40,7 +41,7 @@ pub fn known() -> Result<Workload, Problem> {
     });
     let fact = |name| Ok(text(&metadata, name, "")?.filter(|text| !text.is_empty()).map(str::to_owned));
     Ok(Workload {
-        labels: labels.collect::<Result<_, _>>()?,
+        labels: try_gathered(labels)?,
         namespace: fact("NAMESPACE")?,
         service_account: fact("SERVICE_ACCOUNT")?,
         // Istio's mesh has the name of its trust domain unless somebody has given it another one.

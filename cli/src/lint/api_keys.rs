@@ -14,13 +14,13 @@ pub fn check(documents: &Documents, warnings: &mut Warnings) {
     for document in auth_configs(documents) {
         for (name, rule) in &document.spec.authentication {
             let path = |method: &str| format!("spec.authentication.{name}.{method}.selector");
-            if let Some(ApiKeySpec { selector, all_namespaces, namespaces }) = &rule.api_key {
+            if let Some(ApiKeySpec { selector, all_namespaces, namespaces }) = rule.api_key.as_deref() {
                 judge(document, path("apiKey"), (selector, *all_namespaces, namespaces), &secrets, warnings);
             }
-            if let Some(HmacSpec { selector, all_namespaces, namespaces, .. }) = &rule.hmac {
+            if let Some(HmacSpec { selector, all_namespaces, namespaces, .. }) = rule.hmac.as_deref() {
                 judge(document, path("hmac"), (selector, *all_namespaces, namespaces), &secrets, warnings);
             }
-            if let Some(X509Spec { selector, all_namespaces, namespaces, .. }) = &rule.x509 {
+            if let Some(X509Spec { selector, all_namespaces, namespaces, .. }) = rule.x509.as_deref() {
                 judge(document, path("x509"), (selector, *all_namespaces, namespaces), &secrets, warnings);
             }
         }

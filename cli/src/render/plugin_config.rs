@@ -90,16 +90,16 @@ impl Read {
         for document in auth_configs(documents) {
             read.named(document);
             for rule in document.spec.authentication.values() {
-                if let Some(ApiKeySpec { selector, all_namespaces, namespaces }) = &rule.api_key {
+                if let Some(ApiKeySpec { selector, all_namespaces, namespaces }) = rule.api_key.as_deref() {
                     let found = secrets.selected(document, selector, *all_namespaces, namespaces);
                     let keys = read.selected(found, &["api_key", "api_key_sha256"]);
                     read.keys.extend(keys);
                 }
-                if let Some(HmacSpec { selector, all_namespaces, namespaces, .. }) = &rule.hmac {
+                if let Some(HmacSpec { selector, all_namespaces, namespaces, .. }) = rule.hmac.as_deref() {
                     let found = secrets.selected(document, selector, *all_namespaces, namespaces);
                     read.selected(found, &["hmac_key"]);
                 }
-                if let Some(X509Spec { selector, all_namespaces, namespaces, source: _ }) = &rule.x509 {
+                if let Some(X509Spec { selector, all_namespaces, namespaces, source: _ }) = rule.x509.as_deref() {
                     let found = secrets.selected(document, selector, *all_namespaces, namespaces);
                     read.selected(found, &["tls.crt", "ca.crt"]);
                 }
@@ -182,7 +182,7 @@ impl Read {
 /// All references to an entry of a Secret.
 fn keys_of(spec: &AuthConfigSpec) -> Vec<&SecretKeyRef> {
     let mut keys = Vec::new();
-    let sources = spec.metadata.values().filter_map(|source| source.http.as_ref());
+    let sources = spec.metadata.values().filter_map(|source| source.http.as_deref());
     for HttpSpec { shared_secret_ref, oauth2, .. } in
         sources.chain(spec.callbacks.values().map(|callback| &callback.http))
     {

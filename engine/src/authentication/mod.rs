@@ -12,6 +12,7 @@ use crate::compile::Compiler;
 use crate::credentials::Credentials;
 use crate::error::{Refusal, StepError};
 use crate::exec::{self, apart};
+use crate::gather::gathered;
 use crate::remote::DocumentId;
 use crate::response::denial::{Denial, DenyWith};
 use crate::session::Cx;
@@ -111,11 +112,11 @@ fn compile_rule(name: &str, spec: &AuthenticationSpec, compiler: &mut Compiler<'
     let extension = extension::Extension::compile(defaults, overrides, compiler);
     let (kind, method) = methods.into_iter().next()?;
     let challenge = method.challenge().to_owned();
-    let common = Common { name, priority: *priority, metrics: *metrics, when, cache: cache.as_ref() };
+    let common = Common { name, priority: *priority, metrics: *metrics, when, cache: cache.as_deref() };
     let issuer = if let Method::Jwt(method) = &method { method.issuer() } else { None };
     let proof = Rc::new(Proof { credentials: method.credentials().cloned(), issuer });
     compiler.proofs.insert(name.to_owned(), Rc::clone(&proof));
-    let deny_with = DenyWith::compile_rule(deny_with.as_ref(), compiler);
+    let deny_with = DenyWith::compile_rule(deny_with.as_deref(), compiler);
     let rule = Authentication { method, extension, challenge, proof, deny_with };
     let step = Step::compile(Stage::Authentication, kind, common, rule, compiler);
     if let (Some(cache), Some(credentials)) = (step.cache(), step.method.method.credentials())
@@ -142,7 +143,7 @@ fn compile_methods(spec: &AuthenticationSpec, compiler: &mut Compiler<'_>) -> Ve
             compiler.problem("`hmac` finds its credential in `Signature` and `Signature-Input`: leave this out");
         });
     }
-    let credentials = compiler.at("credentials", |compiler| Credentials::compile(credentials.as_ref(), compiler));
+    let credentials = compiler.at("credentials", |compiler| Credentials::compile(credentials.as_deref(), compiler));
     let mut compiled = Vec::new();
     let mut given: usize = 0;
     let mut add = |key: &str, kind: &'static str, make: &mut dyn FnMut(&mut Compiler<'_>) -> Option<Method>| {
@@ -386,7 +387,7 @@ fn refused(rules: &[Step<Authentication>], refusals: &BTreeMap<Rc<str>, StepErro
         ([_], Some(error)) => error.reason.clone(),
         _ => {
             let reasons = refusals.iter().map(|(name, error)| (name.to_string(), error.reason.as_str().into()));
-            crate::expression::text::to_json(&Value::Object(reasons.collect()))
+            crate::expression::text::to_json(&Value::Object(gathered(reasons)))
         }
     };
     let challenges = rules.iter().map(|rule| format!("{} realm=\"{}\"", rule.method.challenge, rule.name));

@@ -7,6 +7,7 @@ use sidegate_config::{KubernetesSubjectAccessReviewSpec, ResourceAttributesSpec}
 use crate::compile::Compiler;
 use crate::error::StepError;
 use crate::expression::{Dynamic, text};
+use crate::gather::try_gathered;
 use crate::kubernetes::Kubernetes;
 use crate::session::Cx;
 use crate::view::View;
@@ -58,7 +59,7 @@ impl KubernetesSubjectAccessReview {
         };
         let resource = resource_attributes.as_ref().map(|spec| {
             compiler.at("resourceAttributes", |compiler| {
-                let ResourceAttributesSpec { namespace, group, resource, subresource, name, verb } = spec;
+                let ResourceAttributesSpec { namespace, group, resource, subresource, name, verb } = &**spec;
                 let fields = [
                     ("namespace", namespace),
                     ("group", group),
@@ -112,8 +113,10 @@ impl KubernetesSubjectAccessReview {
         }
         let attributes = match &self.resource {
             Some(fields) => {
-                let fields = fields.iter().map(|(field, value)| Ok(((*field).to_owned(), value.text(view)?.into())));
-                ("resourceAttributes", Value::Object(fields.collect::<Result<_, StepError>>()?))
+                let fields = fields
+                    .iter()
+                    .map(|(field, value)| Ok::<_, StepError>(((*field).to_owned(), value.text(view)?.into())));
+                ("resourceAttributes", Value::Object(try_gathered(fields)?))
             }
             None => {
                 let header = |name| cx.request.headers.text(name).unwrap_or_default();

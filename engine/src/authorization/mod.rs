@@ -102,8 +102,8 @@ fn compile_rule(name: &str, spec: &AuthorizationSpec, compiler: &mut Compiler<'_
         );
     }
     let (kind, method) = methods.into_iter().next()?;
-    let common = Common { name, priority: *priority, metrics: *metrics, when, cache: cache.as_ref() };
-    let deny_with = DenyWith::compile_rule(deny_with.as_ref(), compiler);
+    let common = Common { name, priority: *priority, metrics: *metrics, when, cache: cache.as_deref() };
+    let deny_with = DenyWith::compile_rule(deny_with.as_deref(), compiler);
     let rule = Authorization { method, action: *action, deny_with };
     let step = Step::compile(Stage::Authorization, kind, common, rule, compiler);
     // A rule that denies and is left out for an error would let through what it is there to deny.

@@ -27,6 +27,12 @@ impl Numbers {
     }
 }
 
+/// Puts numbers into order, and what goes with each.
+#[inline(never)]
+pub fn sort(pairs: &mut [(Atom, u32)]) {
+    pairs.sort_unstable_by_key(|(Atom(number), with)| (u64::from(*number) << u32::BITS) | u64::from(*with));
+}
+
 /// Beginnings or ends of texts, found by one look for each length that there is.
 #[derive(Debug, Default)]
 pub struct Ends {
@@ -36,6 +42,7 @@ pub struct Ends {
 
 impl Ends {
     /// The number of a text.
+    #[inline(never)]
     pub fn atom(&mut self, text: &str, numbers: &mut Numbers) -> Atom {
         if let Some(atom) = self.atoms.get(text) {
             return *atom;
@@ -49,13 +56,13 @@ impl Ends {
     }
 
     /// Those that a text begins with.
-    pub fn beginnings(&self, text: &str, mut found: impl FnMut(Atom)) {
+    pub fn beginnings(&self, text: &str, found: &mut dyn FnMut(Atom)) {
         let parts = self.lengths.iter().filter_map(|length| text.get(..*length));
         parts.filter_map(|part| self.atoms.get(part)).for_each(|atom| found(*atom));
     }
 
     /// Those that a text ends with.
-    pub fn ends(&self, text: &str, mut found: impl FnMut(Atom)) {
+    pub fn ends(&self, text: &str, found: &mut dyn FnMut(Atom)) {
         let parts = self.lengths.iter().filter_map(|length| text.get(text.len().checked_sub(*length)?..));
         parts.filter_map(|part| self.atoms.get(part)).for_each(|atom| found(*atom));
     }
@@ -79,6 +86,7 @@ impl Texts {
     }
 
     /// The number of a pattern.
+    #[inline(never)]
     pub fn atom(&mut self, pattern: &Pattern, numbers: &mut Numbers) -> Atom {
         match pattern {
             Pattern::Exact(text) => match self.exact.get(text) {
@@ -96,12 +104,13 @@ impl Texts {
     }
 
     /// Those that a text fits.
-    pub fn find(&self, text: &str, mut found: impl FnMut(Atom)) {
+    #[inline(never)]
+    pub fn find(&self, text: &str, found: &mut dyn FnMut(Atom)) {
         if let Some(atom) = self.exact.get(text) {
             found(*atom);
         }
-        self.beginnings.beginnings(text, &mut found);
-        self.ends.ends(text, &mut found);
+        self.beginnings.beginnings(text, found);
+        self.ends.ends(text, found);
         if let Some(atom) = self.any.filter(|_| !text.is_empty()) {
             found(atom);
         }

@@ -122,7 +122,8 @@ impl Blocks {
     }
 
     /// The blocks that have an address.
-    pub fn find(&self, address: IpAddr, mut found: impl FnMut(Atom)) {
+    #[inline(never)]
+    pub fn find(&self, address: IpAddr, found: &mut dyn FnMut(Atom)) {
         for (_, length) in self.lengths.iter().filter(|(v6, _)| *v6 == address.is_ipv6()) {
             if let Some(atom) = self.atoms.get(&Block::around(address, *length)) {
                 found(*atom);
@@ -192,7 +193,7 @@ mod tests {
         }
         let found = |text| {
             let mut atoms = Vec::new();
-            blocks.find(address(text).unwrap(), |Atom(atom)| atoms.push(atom));
+            blocks.find(address(text).unwrap(), &mut |Atom(atom)| atoms.push(atom));
             atoms.sort_unstable();
             atoms
         };

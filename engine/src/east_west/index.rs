@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::atom::{Atom, Numbers, Texts};
+use super::atom::{self, Atom, Numbers, Texts};
 use super::block::Blocks;
 use super::host;
 use super::identity::Identity;
@@ -97,7 +97,7 @@ struct HeaderIndex {
 }
 
 /// Of a value that the request has: in which of its views.
-pub type Views = u8;
+pub type Views = u32;
 
 /// In its normal form, or in part.
 const RAW: Views = 1;
@@ -175,6 +175,7 @@ impl Index {
     }
 
     /// The number of a value; none if it is not valid.
+    #[inline(never)]
     pub fn atom(&mut self, dimension: Dimension, value: &Value) -> Option<Atom> {
         self.used |= 1 << dimension as u16;
         let numbers = &mut self.numbers;
@@ -238,7 +239,7 @@ impl Index {
             let read = self.read(dimension, facts, &mut |atom, views| seen.atoms.push((atom, views)));
             let span = match (read, seen.atoms.get_mut(start..)) {
                 (Some(sight), Some(atoms)) => {
-                    atoms.sort_unstable();
+                    atom::sort(atoms);
                     let end = merge(&mut seen.atoms, start);
                     Span::Read(sight, start..end)
                 }
@@ -255,16 +256,16 @@ impl Index {
     }
 
     /// None: the dimension cannot be read.
-    fn read(&self, dimension: Dimension, facts: &Facts<'_>, found: &mut impl FnMut(Atom, Views)) -> Option<Sight> {
+    fn read(&self, dimension: Dimension, facts: &Facts<'_>, found: &mut dyn FnMut(Atom, Views)) -> Option<Sight> {
         let Facts { identity, port, peer, client, destination, server_name, metadata, http } = facts;
         let mut whole = |atom| found(atom, ALL);
         match dimension {
             Dimension::Identity => self.who.find(identity, &mut whole)?,
-            Dimension::Peer => self.peers.find((*peer)?, whole),
-            Dimension::Client => self.clients.find((*client)?, whole),
+            Dimension::Peer => self.peers.find((*peer)?, &mut whole),
+            Dimension::Client => self.clients.find((*client)?, &mut whole),
             Dimension::Port => self.ports.get(&(*port)?).copied().into_iter().for_each(whole),
-            Dimension::Destination => self.destinations.find((*destination)?, whole),
-            Dimension::ServerName => self.server_names.find((*server_name)?, whole),
+            Dimension::Destination => self.destinations.find((*destination)?, &mut whole),
+            Dimension::ServerName => self.server_names.find((*server_name)?, &mut whole),
             Dimension::Metadata => self.metadata.find((*metadata)?, &mut whole)?,
             Dimension::Jwt => {
                 for payload in (*http)?.tokens? {
@@ -275,14 +276,14 @@ impl Index {
                     tokens.iter().filter(|(token, _)| token.fits(payload)).for_each(|(_, atom)| whole(*atom));
                 }
             }
-            Dimension::Method => self.methods.find(only((*http)?.headers, ":method")?, whole),
+            Dimension::Method => self.methods.find(only((*http)?.headers, ":method")?, &mut whole),
             Dimension::Host => {
                 let authority = only((*http)?.headers, ":authority")?;
                 if !self.authorities.is_empty() {
                     self.authorities.find(&authority.to_ascii_lowercase(), &mut whole);
                 }
                 match host::bare(authority) {
-                    Some(bare) => self.hosts.find(&bare, whole),
+                    Some(bare) => self.hosts.find(&bare, &mut whole),
                     None => return Some(Sight::AsItCame),
                 }
             }
@@ -303,7 +304,8 @@ impl Index {
         Some(Sight::Whole)
     }
 
-    fn read_path(&self, path: &str, found: &mut impl FnMut(Atom, Views)) -> Option<()> {
+    #[inline(never)]
+    fn read_path(&self, path: &str, found: &mut dyn FnMut(Atom, Views)) -> Option<()> {
         if self.paths.is_empty() && self.written.is_empty() {
             return Some(());
         }
@@ -329,21 +331,22 @@ impl Index {
     }
 
     /// A value counts as a whole if its header is there once; else, and by items of a list, it is there in part.
-    fn read_headers(&self, headers: &Headers, found: &mut impl FnMut(Atom, Views)) {
+    #[inline(never)]
+    fn read_headers(&self, headers: &Headers, found: &mut dyn FnMut(Atom, Views)) {
         for (name, value) in headers.iter() {
             let Some(header) = str::from_utf8(name).ok().and_then(|name| self.headers.get(name)) else { continue };
             header.present.into_iter().for_each(|atom| found(atom, ALL));
             let once = headers.iter().filter(|(other, _)| *other == name).nth(1).is_none();
             let text = String::from_utf8_lossy(value);
-            header.lines.find(&text, |atom| found(atom, ALL));
-            header.values.find(&text, |atom| found(atom, if once { ALL } else { RAW }));
+            header.lines.find(&text, &mut |atom| found(atom, ALL));
+            header.values.find(&text, &mut |atom| found(atom, if once { ALL } else { RAW }));
             // Not everybody takes white space for none, or the same for it.
             if text.trim() != text {
-                header.values.find(text.trim(), |atom| found(atom, RAW));
+                header.values.find(text.trim(), &mut |atom| found(atom, RAW));
             }
             if text.contains(',') {
                 for item in text.split(',') {
-                    header.values.find(item.trim(), |atom| found(atom, RAW));
+                    header.values.find(item.trim(), &mut |atom| found(atom, RAW));
                 }
             }
         }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::atom::Atom;
+use super::atom::{self, Atom};
 use super::index::{ALL, Facts, Index, Seen, Sight};
 use super::object::{Alternative, Dimension, Effect, Group, Rule, Term, Value};
 
@@ -99,13 +99,15 @@ struct CompiledTerm {
 }
 
 impl CompiledTerm {
+    #[inline(never)]
     fn compile(Term { dimension, values, negated }: &Term, index: &mut Index) -> Self {
         let invalid = values.contains(&Value::Invalid);
         let as_it_came = values.iter().all(|value| matches!(value, Value::Authority(_) | Value::Verbatim(_)));
-        let mut atoms: Vec<Atom> = values.iter().filter_map(|value| index.atom(*dimension, value)).collect();
-        atoms.sort_unstable();
+        let mut atoms: Vec<_> = values.iter().filter_map(|value| Some((index.atom(*dimension, value)?, 0))).collect();
+        atom::sort(&mut atoms);
         atoms.dedup();
-        Self { dimension: *dimension, negated: *negated, invalid, as_it_came, atoms: atoms.into() }
+        let atoms = atoms.into_iter().map(|(atom, _)| atom).collect();
+        Self { dimension: *dimension, negated: *negated, invalid, as_it_came, atoms }
     }
 
     fn fit(&self, seen: &Seen) -> Fit {
@@ -212,7 +214,7 @@ impl List {
                 }
             }
         }
-        postings.sort_unstable();
+        atom::sort(&mut postings);
         postings.dedup();
         for (at, (atom, arm)) in postings.into_iter().enumerate() {
             self.postings.push(arm);

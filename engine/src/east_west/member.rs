@@ -33,7 +33,8 @@ impl Members {
 
     /// Those that an object has; none if one of its texts has a line break: whether `*` is meant to fit that, readers differ.
     #[must_use]
-    pub fn find(&self, object: &Value, found: &mut impl FnMut(Atom)) -> Option<()> {
+    #[inline(never)]
+    pub fn find(&self, object: &Value, found: &mut dyn FnMut(Atom)) -> Option<()> {
         for (path, Forms { texts, lists, either }) in &self.0 {
             let value = path.iter().try_fold(object, |value, name| value.as_object()?.get(&**name));
             let (items, own): (&[Value], _) = match value {
@@ -75,7 +76,8 @@ impl Principals {
 
     /// Those that a token has; none if one of its texts has a line break.
     #[must_use]
-    pub fn find(&self, payload: &Value, found: &mut impl FnMut(Atom)) -> Option<()> {
+    #[inline(never)]
+    pub fn find(&self, payload: &Value, found: &mut dyn FnMut(Atom)) -> Option<()> {
         if self.by_issuer.is_empty() && self.others.is_empty() {
             return Some(());
         }

@@ -82,6 +82,7 @@ pub struct Mesh {
 impl Mesh {
     /// Reads the policies of a configuration; none if it has neither policies nor options for them. `left_out` are problems of
     /// policies that were left out already.
+    #[inline(never)]
     pub fn compile<'d>(
         documents: impl IntoIterator<Item = &'d Document>,
         settings: &config::Settings,
@@ -169,6 +170,7 @@ impl Mesh {
     ///
     /// # Errors
     /// They ask for what is not to be had there.
+    #[inline(never)]
     pub fn select(&self, workload: Workload, chain: Chain) -> Result<WorkloadPolicy, Vec<Problem>> {
         let mut problems = Vec::new();
         if let Err(reason) = spiffe::check_trust_domain(&workload.trust_domain) {
@@ -206,6 +208,7 @@ fn problem(path: &str, message: impl Into<String>) -> Problem {
 }
 
 impl Settings {
+    #[inline(never)]
     fn compile(options: EastWestOptions, problems: &mut Vec<Problem>) -> Self {
         let mut tell = |path: String, message: String| {
             problems.push(problem(&format!("options.eastWest.{path}"), message));

@@ -63,20 +63,22 @@ impl Paths {
     }
 
     /// Those that a path fits, which begins with a slash.
-    pub fn find(&self, path: &str, found: &mut impl FnMut(Atom)) {
+    #[inline(never)]
+    pub fn find(&self, path: &str, found: &mut dyn FnMut(Atom)) {
         self.find_texts(path, found);
         self.find_templates(path, found);
     }
 
     /// Those that a path fits to Envoy, for which no template has other characters than RFC 3986 gives to paths.
-    pub fn find_as_envoy(&self, path: &str, found: &mut impl FnMut(Atom)) {
+    #[inline(never)]
+    pub fn find_as_envoy(&self, path: &str, found: &mut dyn FnMut(Atom)) {
         self.find_texts(path, found);
         if path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()+,;:@=/".contains(&byte)) {
             self.find_templates(path, found);
         }
     }
 
-    fn find_texts(&self, path: &str, found: &mut impl FnMut(Atom)) {
+    fn find_texts(&self, path: &str, found: &mut dyn FnMut(Atom)) {
         if let Some(atom) = self.exact.get(path) {
             found(*atom);
         }
@@ -93,7 +95,7 @@ impl Paths {
         self.any.into_iter().for_each(&mut *found);
     }
 
-    fn find_templates(&self, path: &str, found: &mut impl FnMut(Atom)) {
+    fn find_templates(&self, path: &str, found: &mut dyn FnMut(Atom)) {
         if let Some(rest) = path.strip_prefix('/') {
             self.templates.find(Some(rest), found);
         }
@@ -103,7 +105,7 @@ impl Paths {
 impl Node {
     /// Goes on with what comes after a slash; none if the path is at its end. Each node is come to once at most, since its depth
     /// says which segment it is asked for.
-    fn find(&self, rest: Option<&str>, found: &mut impl FnMut(Atom)) {
+    fn find(&self, rest: Option<&str>, found: &mut dyn FnMut(Atom)) {
         let Some(rest) = rest else {
             return self.here.into_iter().for_each(found);
         };

@@ -81,7 +81,8 @@ impl WhoIndex {
     }
 
     /// The values that fit who calls; none if that cannot be told.
-    pub fn find(&self, identity: &Identity, found: &mut impl FnMut(Atom)) -> Option<()> {
+    #[inline(never)]
+    pub fn find(&self, identity: &Identity, found: &mut dyn FnMut(Atom)) -> Option<()> {
         let id: &SpiffeId = match identity {
             Identity::Known(id) => id,
             Identity::Absent => {

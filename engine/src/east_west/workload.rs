@@ -11,6 +11,7 @@ use super::list::{Fit, List, RuleRef};
 use super::object::{Dimension, Effect, Object, Place, Workload};
 use super::path::Reading;
 use super::ruling::{Decider, Reason, Ruling, Shadow};
+use crate::gather::sorted;
 
 /// The levels, in the order in which they are asked.
 const LEVELS: [EnforcementLevel; 2] = [EnforcementLevel::Network, EnforcementLevel::Application];
@@ -50,9 +51,8 @@ impl WorkloadPolicy {
     /// Compiles those of the policies that are about a workload.
     #[must_use]
     pub fn compile(settings: Rc<Settings>, objects: &[Rc<Object>], workload: Workload) -> Self {
-        let mut objects: Vec<_> =
-            objects.iter().filter(|object| object.target.selects(&workload).is_ok()).map(Rc::clone).collect();
-        objects.sort_by(|a, b| order(a).cmp(&order(b)));
+        let objects = objects.iter().filter(|object| object.target.selects(&workload).is_ok()).map(Rc::clone).collect();
+        let objects = sorted(objects, &|a, b| order(a).cmp(&order(b)));
         let names: Vec<_> = objects.iter().map(|object| object.decider()).collect();
         let mut index = index(&settings.options, &workload);
         let enforced = Lists::compile(&objects, &names, |object| !object.audit, &mut index);

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use sidegate_config::{ContentType, HttpMethod, HttpSpec, OAuth2ClientSpec, SecretKeyRef};
 
 use crate::call::{HttpReply, HttpRequest};
@@ -10,6 +10,7 @@ use crate::compile::Compiler;
 use crate::credentials::{Credential, Credentials};
 use crate::error::StepError;
 use crate::expression::{Dynamic, text};
+use crate::gather::try_gathered;
 use crate::outbound::address::Address;
 use crate::outbound::client_credentials::ClientCredentials;
 use crate::outbound::{self, Endpoint};
@@ -216,9 +217,9 @@ impl Body {
                 (ContentType::Form, form.finish())
             }
             Self::Json(parameters) => {
-                let members = parameters.iter().map(|(name, value)| Ok((name.clone(), value.value(view)?)));
-                let members = members.collect::<Result<Map<_, _>, StepError>>()?;
-                (ContentType::Json, text::to_json(&Value::Object(members)))
+                let members =
+                    parameters.iter().map(|(name, value)| Ok::<_, StepError>((name.clone(), value.value(view)?)));
+                (ContentType::Json, text::to_json(&Value::Object(try_gathered(members)?)))
             }
         };
         request.set_header(

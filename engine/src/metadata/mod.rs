@@ -56,7 +56,7 @@ fn compile_rule(name: &str, spec: &MetadataSpec, compiler: &mut Compiler<'_>) ->
         compiler.problem("exactly one method is needed: `http`, `userInfo` or `uma`");
     }
     let (kind, method) = methods.into_iter().next()?;
-    let common = Common { name, priority: *priority, metrics: *metrics, when, cache: cache.as_ref() };
+    let common = Common { name, priority: *priority, metrics: *metrics, when, cache: cache.as_deref() };
     Some(Step::compile(Stage::Metadata, kind, common, method, compiler))
 }
 

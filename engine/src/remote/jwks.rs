@@ -64,6 +64,7 @@ struct Jwk {
 ///
 /// # Errors
 /// It is no key set, too large, or has no usable key.
+#[inline(never)]
 pub fn parse(document: &[u8]) -> Result<Keys, String> {
     if document.len() > MAX_BYTES {
         return Err("the key set is larger than 1 MiB".to_owned());

@@ -50,6 +50,7 @@ pub fn unwrap(reply: HttpReply) -> Result<Vec<u8>, String> {
 ///
 /// # Errors
 /// It is no text, or does not compile.
+#[inline(never)]
 pub fn parse(text: &[u8], place: &Place) -> Result<Rc<str>, String> {
     let text = str::from_utf8(text).map_err(|_| "the policy is not UTF-8".to_owned())?;
     check(text, place)?;

@@ -34,6 +34,7 @@ pub fn url(issuer: &str) -> Result<Url, &'static str> {
 ///
 /// # Errors
 /// It is none, of another issuer, or points to places that are not to be trusted with a secret.
+#[inline(never)]
 pub fn parse(document: &[u8], issuer: &str) -> Result<Configuration, String> {
     if document.len() > MAX_BYTES {
         return Err("the UMA configuration is larger than 1 MiB".to_owned());

@@ -6,6 +6,7 @@ use sidegate_config::JsonSpec;
 use crate::compile::Compiler;
 use crate::error::StepError;
 use crate::expression::Dynamic;
+use crate::gather::try_gathered;
 use crate::session::Cx;
 
 /// An object of values.
@@ -22,7 +23,8 @@ impl Json {
 
     pub(super) fn evaluate(&self, cx: &Cx) -> Result<Value, StepError> {
         let view = cx.view();
-        let members = self.properties.iter().map(|(name, value)| Ok((name.clone(), value.value(&view)?)));
-        Ok(Value::Object(members.collect::<Result<_, StepError>>()?))
+        let members =
+            self.properties.iter().map(|(name, value)| Ok::<_, StepError>((name.clone(), value.value(&view)?)));
+        Ok(Value::Object(try_gathered(members)?))
     }
 }

@@ -78,8 +78,9 @@ impl Response {
         let mut owned: Vec<String> = headers.map(|item| item.method.key.clone()).collect();
         owned.extend(compiler.options.dynamic_metadata_header.iter().map(|name| name.to_ascii_lowercase()));
         Self {
-            unauthenticated: compiler.at("unauthenticated", |c| denial::DenyWith::compile(unauthenticated.as_ref(), c)),
-            unauthorized: compiler.at("unauthorized", |c| denial::DenyWith::compile(unauthorized.as_ref(), c)),
+            unauthenticated: compiler
+                .at("unauthenticated", |c| denial::DenyWith::compile(unauthenticated.as_deref(), c)),
+            unauthorized: compiler.at("unauthorized", |c| denial::DenyWith::compile(unauthorized.as_deref(), c)),
             items: step::ordered(items),
             owned_headers: owned,
             plain_header_format: compiler.options.plain_header_format,
@@ -172,7 +173,7 @@ fn compile_item(name: &str, spec: &SuccessItemSpec, target: Target, compiler: &m
         }
         _ => return None,
     };
-    let common = Common { name, priority: *priority, metrics: *metrics, when, cache: cache.as_ref() };
+    let common = Common { name, priority: *priority, metrics: *metrics, when, cache: cache.as_deref() };
     Some(Step::compile(Stage::Response, kind, common, Item { key, target, method }, compiler))
 }
 

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use prost::Message;
 use serde_json::{Map, Number, Value};
 
+use crate::gather::{gathered, try_gathered};
+
 /// `envoy.config.core.v3.Metadata`, with each namespace left as bytes until somebody asks for it.
 #[derive(Clone, PartialEq, Message)]
 struct Metadata {
@@ -53,7 +55,7 @@ struct ProtoList {
 pub fn all(bytes: &[u8]) -> Option<Value> {
     let Metadata { filter_metadata } = Metadata::decode(bytes).ok()?;
     let namespaces = filter_metadata.into_iter().filter_map(|(name, bytes)| Some((name, decode(&bytes)?)));
-    Some(namespaces.collect::<Map<_, _>>()).filter(|namespaces| !namespaces.is_empty()).map(Value::Object)
+    Some(gathered(namespaces)).filter(|namespaces: &Map<_, _>| !namespaces.is_empty()).map(Value::Object)
 }
 
 /// One namespace; the others are not decoded.
@@ -65,8 +67,9 @@ pub fn namespace(bytes: &[u8], name: &str) -> Option<Value> {
 /// is no `Metadata`.
 pub fn whole(bytes: &[u8]) -> Option<Value> {
     let Metadata { filter_metadata } = Metadata::decode(bytes).ok()?;
-    let namespaces = filter_metadata.into_iter().map(|(name, bytes)| Some((name, decode(&bytes)?)));
-    namespaces.collect::<Option<Map<_, _>>>().map(Value::Object)
+    let namespaces =
+        filter_metadata.into_iter().map(|(name, bytes)| decode(&bytes).map(|value| (name, value)).ok_or(()));
+    try_gathered(namespaces).ok().map(Value::Object)
 }
 
 /// One namespace, null if it is not there; `None` if it cannot be read.
@@ -83,7 +86,7 @@ fn decode(bytes: &[u8]) -> Option<Value> {
 }
 
 fn object(ProtoStruct { fields }: ProtoStruct) -> Value {
-    Value::Object(fields.into_iter().map(|(name, field)| (name, value(field))).collect())
+    Value::Object(gathered(fields.into_iter().map(|(name, field)| (name, value(field)))))
 }
 
 fn value(ProtoValue { kind }: ProtoValue) -> Value {

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::{Auth, Results, View, metadata, target};
 use crate::call::Body;
+use crate::gather::gathered;
 use crate::request::{Attribute, Needs};
 
 /// A node of the tree.
@@ -45,13 +46,13 @@ impl Node {
             Self::Identity => view.auth.identity.as_deref().map(Cow::Borrowed),
             Self::Results(results) => {
                 let results = results(&view.auth).iter();
-                object(results.map(|(name, value)| (name.to_string(), Value::clone(value))).collect())
+                object(gathered(results.map(|(name, value)| (name.to_string(), Value::clone(value)))))
             }
             Self::Headers => {
                 // Each once: joining the repetitions of a name anew for each of them would cost their square.
                 let names = view.request.headers.iter().map(|(name, _)| String::from_utf8_lossy(name));
-                let names: BTreeSet<_> = names.collect();
-                object(names.into_iter().filter_map(|name| Some((name.to_string(), header(view, &name)?))).collect())
+                let names: BTreeSet<_> = gathered(names);
+                object(gathered(names.into_iter().filter_map(|name| Some((name.to_string(), header(view, &name)?)))))
             }
             Self::FilterMetadata => {
                 view.request.attributes.bytes(Attribute::Metadata).and_then(metadata::all).map(Cow::Owned)
@@ -93,8 +94,7 @@ impl Node {
 }
 
 fn whole(members: &[Member], view: &View) -> Map<String, Value> {
-    let members = members.iter().filter_map(|(name, node)| Some(((*name).to_owned(), node.read(view)?.into_owned())));
-    members.collect()
+    gathered(members.iter().filter_map(|(name, node)| Some(((*name).to_owned(), node.read(view)?.into_owned()))))
 }
 
 fn object<'a>(members: Map<String, Value>) -> Option<Cow<'a, Value>> {

@@ -58,7 +58,8 @@ impl Names {
     }
 
     /// Those that an ID fits.
-    pub fn find(&self, id: &SpiffeId, found: &mut impl FnMut(Atom)) {
+    #[inline(never)]
+    pub fn find(&self, id: &SpiffeId, found: &mut dyn FnMut(Atom)) {
         let name = id.as_str().strip_prefix("spiffe://").unwrap_or_default();
         self.names.find(name, &mut *found);
         self.accounts.get(id.path()).into_iter().for_each(|atom| found(*atom));
@@ -73,7 +74,7 @@ impl Names {
     }
 
     /// By the segments of an ID, of which the first one is the trust domain.
-    fn find_loose(&self, segments: &[&str], found: &mut impl FnMut(Atom)) {
+    fn find_loose(&self, segments: &[&str], found: &mut dyn FnMut(Atom)) {
         // Something comes after the namespace.
         let namespaces = segments.iter().zip(segments.iter().skip(1)).zip(segments.iter().skip(2));
         for ((_, namespace), _) in namespaces.filter(|((key, _), _)| **key == "ns") {
@@ -91,6 +92,6 @@ impl Names {
     }
 }
 
-fn fitting(globs: &HashMap<Glob, Atom>, text: &str, found: &mut impl FnMut(Atom)) {
+fn fitting(globs: &HashMap<Glob, Atom>, text: &str, found: &mut dyn FnMut(Atom)) {
     globs.iter().filter(|(glob, _)| glob.fits(text)).for_each(|(_, atom)| found(*atom));
 }

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use super::path::Found;
 use crate::expression::text;
+use crate::gather::gathered;
 
 /// Bytes of text that a modifier may yield, so that a chain of them cannot grow without bound; more is nothing.
 const MAX_TEXT: usize = 1 << 20;
@@ -349,7 +350,7 @@ fn in_texts<'a>(value: Cow<'a, Value>, change: &dyn Fn(&str) -> String) -> Cow<'
             Value::Array(items) => Value::Array(items.iter().map(|item| changed(item, change)).collect()),
             Value::Object(members) => {
                 let members = members.iter().map(|(name, value)| (change(name), changed(value, change)));
-                Value::Object(members.collect())
+                Value::Object(gathered(members))
             }
             other => other.clone(),
         }
