@@ -62,6 +62,10 @@ impl Verifier for HostVerifier {
             _ => ask(algorithm, key.spki(), message, signature),
         }
     }
+
+    fn checks(&self, algorithm: Algorithm) -> bool {
+        self.algorithms.contains(&algorithm) || RustCrypto.checks(algorithm)
+    }
 }
 
 fn ask(algorithm: Algorithm, key: &[u8], message: &[u8], signature: &[u8]) -> bool {

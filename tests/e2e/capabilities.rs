@@ -17,8 +17,10 @@ use crate::world::{self, KEY, World};
 /// A scenario with an Envoy of its own.
 type Scenario = fn(&Paths);
 
-pub const ALL: &[(&str, Scenario)] =
-    &[("trap 4: a capability restriction that leaves out what the module needs lets nothing pass", left_out)];
+pub const ALL: &[(&str, Scenario)] = &[
+    ("trap 4: a capability restriction that leaves out what the module needs lets nothing pass", left_out),
+    ("the smaller module says which signatures it cannot check if Envoy may not be asked", signatures),
+];
 
 /// The list that leaves out nothing.
 const WHOLE: &str = "nothing";
@@ -78,8 +80,50 @@ fn left_out(_: &Paths) {
     }
 }
 
+/// An issuer whose key is no point of its curve, which the smaller module does not see by itself.
+const OFF_CURVE: &str = "off-curve";
+
+/// An issuer's name, its key, what the module may not ask Envoy for, and what a token comes to.
+const SIGNATURES: [(&str, &str, &str, u16); 4] = [
+    ("asked", "ec-384", WHOLE, 200),
+    ("not-asked", "ec-384", "proxy_call_foreign_function", 503),
+    ("not-needed", "rsa-1", "proxy_call_foreign_function", 200),
+    (OFF_CURVE, "ec-384", WHOLE, 401),
+];
+
+fn signatures(_: &Paths) {
+    let Some(paths) = Paths::core_from_env() else { panic!("SIDEGATE_CORE_WASM is not set") };
+    let listener = |(name, _, forgotten, _): &(&str, _, &str, _)| {
+        restricted(name, &world::jwt(&format!("http://{name}.test")), forgotten, &paths)
+    };
+    let listeners: Vec<_> = SIGNATURES.iter().map(listener).collect();
+    let issuers = SIGNATURES.map(|(name, key, ..)| world::issuer(&format!("{name}.test"), key, key, 0));
+    let mut issuers = BTreeMap::from(issuers);
+    let keys = issuers.get_mut(&format!("{OFF_CURVE}.test")).and_then(|issuer| issuer.replies.get_mut("/jwks"));
+    for document in keys.into_iter().flatten().filter_map(|reply| reply.json.as_mut()) {
+        let x = document["keys"][0]["x"].clone();
+        document["keys"][0]["y"] = x;
+    }
+    let world = World::with(&paths, &listeners, &issuers).unwrap_or_else(|error| panic!("{error}"));
+    for (name, key, _, status) in SIGNATURES {
+        world.wait_for_keys(name);
+        let response = world.with_token(name, "/trap4/signatures", &world::johns_token(key));
+        assert_eq!(response.status, status, "{name}: {response:?}");
+        let reason = match status {
+            503 => Some("signatures of ES384 cannot be checked here"),
+            401 => Some("failed to verify signature: failed to verify id token signature"),
+            _ => None,
+        };
+        assert_eq!(world::reason(&response), reason, "{name}");
+    }
+}
+
 fn without(forgotten: &str, paths: &Paths) -> Listener {
-    let mut listener = Listener::new(forgotten, &paths.wasm, &world::api_key());
+    restricted(forgotten, &world::api_key(), forgotten, paths)
+}
+
+fn restricted(name: &str, configuration: &str, forgotten: &str, paths: &Paths) -> Listener {
+    let mut listener = Listener::new(name, &paths.wasm, configuration);
     let rest = capabilities().into_iter().filter(|capability| capability != forgotten);
     let allowed: Value = rest.map(|name| (name, json!({}))).collect();
     listener.plugin.insert("capability_restriction_config".to_owned(), json!({ "allowed_capabilities": allowed }));

@@ -1,6 +1,7 @@
 //! The two ways to write an ECDSA signature: r||s as JWS has it, and DER as X.509 and TLS have it.
 
 use super::key::Parsed;
+use super::large::signature_to_der;
 use super::{Curve, PublicKey};
 
 /// DER (RFC 3279 section 2.2.3) of a signature that is r||s; none if it is neither of P-256, P-384 nor P-521, or r or s
@@ -9,13 +10,13 @@ use super::{Curve, PublicKey};
 pub fn ecdsa_to_der(signature: &[u8]) -> Option<Vec<u8>> {
     match signature.len() {
         64 => p256::ecdsa::Signature::from_slice(signature).ok().map(|it| it.to_der().as_bytes().to_vec()),
-        96 => p384::ecdsa::Signature::from_slice(signature).ok().map(|it| it.to_der().as_bytes().to_vec()),
-        132 => p521::ecdsa::Signature::from_slice(signature).ok().map(|it| it.to_der().as_bytes().to_vec()),
+        96 | 132 => signature_to_der(signature),
         _ => None,
     }
 }
 
 /// r||s of a DER signature; none if it is malformed, or r or s is out of the curve's range.
+#[cfg(feature = "x509")]
 #[must_use]
 pub fn ecdsa_from_der(curve: Curve, der: &[u8]) -> Option<Vec<u8>> {
     match curve {
@@ -31,8 +32,7 @@ impl PublicKey {
     pub const fn curve(&self) -> Option<Curve> {
         match self.parsed {
             Parsed::P256(_) => Some(Curve::P256),
-            Parsed::P384(_) => Some(Curve::P384),
-            Parsed::P521(_) => Some(Curve::P521),
+            Parsed::Large(ref key) => Some(key.curve()),
             Parsed::Rsa(_) | Parsed::Ed25519(_) => None,
         }
     }

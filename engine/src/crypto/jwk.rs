@@ -7,6 +7,7 @@ use rsa::traits::PublicKeyParts as _;
 use serde_json::{Map, Value};
 
 use super::key::Parsed;
+use super::large::LargeKey;
 use super::{Curve, PublicKey};
 
 impl PublicKey {
@@ -23,8 +24,10 @@ impl PublicKey {
                 ]
             }
             Parsed::P256(key) => point(Curve::P256, key.to_encoded_point(false).as_bytes()),
-            Parsed::P384(key) => point(Curve::P384, key.to_encoded_point(false).as_bytes()),
-            Parsed::P521(key) => point(Curve::P521, key.as_affine().to_encoded_point(false).as_bytes()),
+            Parsed::Large(LargeKey::P384(key)) => point(Curve::P384, key.to_encoded_point(false).as_bytes()),
+            Parsed::Large(LargeKey::P521(key)) => {
+                point(Curve::P521, key.as_affine().to_encoded_point(false).as_bytes())
+            }
             Parsed::Ed25519(key) => {
                 vec![("kty", "OKP".into()), ("crv", "Ed25519".into()), ("x", base64(key.as_bytes()))]
             }
@@ -36,11 +39,6 @@ impl PublicKey {
 /// Of a point that is not compressed: the byte 4, then both coordinates.
 fn point(curve: Curve, sec1: &[u8]) -> Vec<(&'static str, String)> {
     let (x, y) = sec1.get(1..).and_then(|both| both.split_at_checked(curve.field_size())).unwrap_or_default();
-    let name = match curve {
-        Curve::P256 => "P-256",
-        Curve::P384 => "P-384",
-        Curve::P521 => "P-521",
-    };
     let base64 = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-    vec![("kty", "EC".to_owned()), ("crv", name.to_owned()), ("x", base64(x)), ("y", base64(y))]
+    vec![("kty", "EC".to_owned()), ("crv", curve.name().to_owned()), ("x", base64(x)), ("y", base64(y))]
 }

@@ -9,6 +9,7 @@ use rsa::traits::PublicKeyParts as _;
 use rsa::{BigUint, RsaPublicKey};
 
 use super::Algorithm;
+use super::large::LargeKey;
 
 /// Smallest and largest RSA modulus, in bits. Below, signatures can be forged; above, each check costs too much.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
@@ -32,8 +33,7 @@ pub struct PublicKey {
 pub(super) enum Parsed {
     Rsa(Box<RsaPublicKey>),
     P256(Box<p256::ecdsa::VerifyingKey>),
-    P384(Box<p384::ecdsa::VerifyingKey>),
-    P521(Box<p521::ecdsa::VerifyingKey>),
+    Large(LargeKey),
     Ed25519(Box<ed25519_dalek::VerifyingKey>),
 }
 
@@ -132,8 +132,10 @@ impl PublicKey {
         match self.parsed {
             Parsed::Rsa(_) => &[Rs256, Rs384, Rs512, Ps256, Ps384, Ps512],
             Parsed::P256(_) => &[Es256],
-            Parsed::P384(_) => &[Es384],
-            Parsed::P521(_) => &[Es512],
+            Parsed::Large(ref key) => match key.curve() {
+                Curve::P521 => &[Es512],
+                _ => &[Es384],
+            },
             Parsed::Ed25519(_) => &[EdDsa],
         }
     }
@@ -156,14 +158,9 @@ impl PublicKey {
                 let key = p256::PublicKey::from_sec1_bytes(sec1).map_err(|_| NO_POINT)?;
                 Self::new(key.to_public_key_der(), Parsed::P256(Box::new(key.into())))
             }
-            Curve::P384 => {
-                let key = p384::PublicKey::from_sec1_bytes(sec1).map_err(|_| NO_POINT)?;
-                Self::new(key.to_public_key_der(), Parsed::P384(Box::new(key.into())))
-            }
-            Curve::P521 => {
-                let key = p521::PublicKey::from_sec1_bytes(sec1).map_err(|_| NO_POINT)?;
-                let verifying = p521::ecdsa::VerifyingKey::from_affine(*key.as_affine()).map_err(|_| NO_POINT)?;
-                Self::new(key.to_public_key_der(), Parsed::P521(Box::new(verifying)))
+            Curve::P384 | Curve::P521 => {
+                let (spki, key) = LargeKey::read(curve, sec1).ok_or(NO_POINT)?;
+                Ok(Self { spki: spki.into(), parsed: Parsed::Large(key) })
             }
         }
     }
@@ -183,16 +180,25 @@ impl Curve {
         }
     }
 
-    pub(super) fn from_oid(oid: ObjectIdentifier) -> Option<Self> {
-        const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
-        const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
-        const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
-        match oid {
-            P256 => Some(Self::P256),
-            P384 => Some(Self::P384),
-            P521 => Some(Self::P521),
-            _ => None,
+    /// The name in `crv` (RFC 7518 section 6.2.1.1).
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::P256 => "P-256",
+            Self::P384 => "P-384",
+            Self::P521 => "P-521",
         }
+    }
+
+    pub(super) const fn oid(self) -> ObjectIdentifier {
+        match self {
+            Self::P256 => ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7"),
+            Self::P384 => ObjectIdentifier::new_unwrap("1.3.132.0.34"),
+            Self::P521 => ObjectIdentifier::new_unwrap("1.3.132.0.35"),
+        }
+    }
+
+    pub(super) fn from_oid(oid: ObjectIdentifier) -> Option<Self> {
+        [Self::P256, Self::P384, Self::P521].into_iter().find(|curve| curve.oid() == oid)
     }
 }
 
@@ -206,11 +212,10 @@ impl Eq for PublicKey {}
 
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.parsed {
+        let kind = match &self.parsed {
             Parsed::Rsa(_) => "RSA",
-            Parsed::P256(_) => "P-256",
-            Parsed::P384(_) => "P-384",
-            Parsed::P521(_) => "P-521",
+            Parsed::P256(_) => Curve::P256.name(),
+            Parsed::Large(key) => key.curve().name(),
             Parsed::Ed25519(_) => "Ed25519",
         };
         write!(f, "PublicKey({kind})")

@@ -4,11 +4,20 @@ mod ecdsa;
 #[cfg(feature = "wristband")]
 mod jwk;
 mod key;
+#[cfg(feature = "curves")]
+mod large;
+#[cfg(not(feature = "curves"))]
+#[path = "large_by_host.rs"]
+mod large;
+#[cfg(all(test, feature = "curves"))]
+mod large_by_host;
 mod rust_crypto;
 #[cfg(feature = "wristband")]
 mod signing;
 
-pub use ecdsa::{ecdsa_from_der, ecdsa_to_der};
+#[cfg(feature = "x509")]
+pub use ecdsa::ecdsa_from_der;
+pub use ecdsa::ecdsa_to_der;
 pub use key::{Curve, KeyError, PublicKey};
 pub use rust_crypto::{RustCrypto, verify_ecdsa};
 #[cfg(feature = "wristband")]
@@ -55,6 +64,10 @@ pub enum Hash {
 pub trait Verifier: std::fmt::Debug {
     /// Whether `signature` (as JWS has it: ECDSA as r||s, see [`ecdsa_to_der`]) is `key`'s over `message`.
     fn verify(&self, algorithm: Algorithm, key: &PublicKey, message: &[u8], signature: &[u8]) -> bool;
+
+    /// Whether it can check signatures of this algorithm at all. Without the feature `curves`, [`RustCrypto`] cannot check those
+    /// of P-384 and P-521.
+    fn checks(&self, algorithm: Algorithm) -> bool;
 }
 
 impl Algorithm {

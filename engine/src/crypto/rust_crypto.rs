@@ -1,10 +1,11 @@
 //! Signatures checked in pure Rust.
 
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
-use rsa::{Pkcs1v15Sign, Pss};
+use rsa::{Pkcs1v15Sign, Pss, RsaPublicKey};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use super::key::Parsed;
+use super::large::LargeKey;
 use super::{Algorithm, Hash, PublicKey, Verifier};
 
 /// Checks and makes signatures in pure Rust, with the RustCrypto crates.
@@ -18,22 +19,37 @@ impl Verifier for RustCrypto {
         }
         let digest = algorithm.hash().map(|hash| hash.digest(message)).unwrap_or_default();
         match &key.parsed {
-            Parsed::Rsa(key) => match algorithm {
-                Algorithm::Rs256 => key.verify(Pkcs1v15Sign::new::<Sha256>(), &digest, signature).is_ok(),
-                Algorithm::Rs384 => key.verify(Pkcs1v15Sign::new::<Sha384>(), &digest, signature).is_ok(),
-                Algorithm::Rs512 => key.verify(Pkcs1v15Sign::new::<Sha512>(), &digest, signature).is_ok(),
-                Algorithm::Ps256 => key.verify(Pss::new::<Sha256>(), &digest, signature).is_ok(),
-                Algorithm::Ps384 => key.verify(Pss::new::<Sha384>(), &digest, signature).is_ok(),
-                Algorithm::Ps512 => key.verify(Pss::new::<Sha512>(), &digest, signature).is_ok(),
-                Algorithm::Es256 | Algorithm::Es384 | Algorithm::Es512 | Algorithm::EdDsa => false,
-            },
-            Parsed::P256(_) | Parsed::P384(_) | Parsed::P521(_) => verify_prehashed(key, &digest, signature),
+            Parsed::Rsa(key) => verify_rsa(algorithm, key, &digest, signature),
+            Parsed::P256(_) | Parsed::Large(_) => verify_prehashed(key, &digest, signature),
             Parsed::Ed25519(key) => {
                 let signature = ed25519_dalek::Signature::from_slice(signature);
                 signature.is_ok_and(|signature| key.verify_strict(message, &signature).is_ok())
             }
         }
     }
+
+    fn checks(&self, algorithm: Algorithm) -> bool {
+        LargeKey::IS_CHECKED_HERE || !matches!(algorithm, Algorithm::Es384 | Algorithm::Es512)
+    }
+}
+
+#[inline(never)]
+fn verify_rsa(algorithm: Algorithm, key: &RsaPublicKey, digest: &[u8], signature: &[u8]) -> bool {
+    let pkcs1 = match algorithm {
+        Algorithm::Rs256 => Pkcs1v15Sign::new::<Sha256>(),
+        Algorithm::Rs384 => Pkcs1v15Sign::new::<Sha384>(),
+        Algorithm::Rs512 => Pkcs1v15Sign::new::<Sha512>(),
+        _ => {
+            let pss = match algorithm {
+                Algorithm::Ps256 => Pss::new::<Sha256>(),
+                Algorithm::Ps384 => Pss::new::<Sha384>(),
+                Algorithm::Ps512 => Pss::new::<Sha512>(),
+                _ => return false,
+            };
+            return key.verify(pss, digest, signature).is_ok();
+        }
+    };
+    key.verify(pkcs1, digest, signature).is_ok()
 }
 
 /// Whether `signature` (r||s, see [`super::ecdsa_from_der`]) is `key`'s over `message`, with a digest that need not be
@@ -47,12 +63,7 @@ fn verify_prehashed(key: &PublicKey, digest: &[u8], signature: &[u8]) -> bool {
     match &key.parsed {
         Parsed::P256(key) => p256::ecdsa::Signature::from_slice(signature)
             .is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok()),
-        Parsed::P384(key) => p384::ecdsa::Signature::from_slice(signature)
-            .is_ok_and(|signature| key.verify_prehash(digest, &signature).is_ok()),
-        // The crate refuses digests below half of the field's size, thus SHA-256, which is OpenSSL's default for
-        // certificates of any curve; a digest counts as a number, so zeros in front change nothing.
-        Parsed::P521(key) => p521::ecdsa::Signature::from_slice(signature)
-            .is_ok_and(|signature| key.verify_prehash(&[&[0; 2], digest].concat(), &signature).is_ok()),
+        Parsed::Large(key) => key.verify(digest, signature),
         Parsed::Rsa(_) | Parsed::Ed25519(_) => false,
     }
 }

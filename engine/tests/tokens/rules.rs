@@ -409,6 +409,38 @@ impl Verifier for Counting {
         self.0.set(self.0.get() + 1);
         RustCrypto.verify(algorithm, key, message, signature)
     }
+
+    fn checks(&self, algorithm: Algorithm) -> bool {
+        RustCrypto.checks(algorithm)
+    }
+}
+
+/// Checks nothing of the first curve that this build may leave to the host.
+#[derive(Debug)]
+struct WithoutEs384;
+
+impl Verifier for WithoutEs384 {
+    fn verify(&self, algorithm: Algorithm, key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
+        self.checks(algorithm) && RustCrypto.verify(algorithm, key, message, signature)
+    }
+
+    fn checks(&self, algorithm: Algorithm) -> bool {
+        algorithm != Algorithm::Es384
+    }
+}
+
+#[test]
+fn what_nobody_can_check_is_kept_out_with_a_reason_of_its_own() {
+    let policy = Policy::compile(&configuration(&by_url(), &json!({}))).unwrap();
+    let world = World { policy: Rc::new(policy.with_verifier(Box::new(WithoutEs384))), now: NOW };
+    world.load(&[es256(1), key(Algorithm::Es384, 2)]);
+    let unchecked = (DenialStatus::Unavailable, "signatures of ES384 cannot be checked here".to_owned());
+    let by =
+        |seed: u8| token(&json!({"alg": "ES384", "kid": format!("k{seed}")}), &claims(), Algorithm::Es384, Seed(seed));
+    assert_eq!(world.decide(&by(2)), Err(unchecked));
+    // What no key of the issuer is for is a bad token, wherever it is looked at.
+    assert_eq!(world.decide(&by(1)), Err((DenialStatus::Unauthenticated, BAD_SIGNATURE.to_owned())));
+    assert_eq!(world.decide(&signed(&claims(), 1)), Ok("alice".to_owned()));
 }
 
 fn counting(jwt: &Value, options: &Value) -> (World, Rc<std::cell::Cell<usize>>) {
