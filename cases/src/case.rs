@@ -94,6 +94,8 @@ pub enum Tamper {
     Signature,
     /// The signature is all zeros.
     ZeroSignature,
+    /// The two numbers of an ECDSA signature have as many zeros in front as make it one of the next larger curve.
+    LongSignature,
     /// `admin: true` is put among the claims.
     Payload,
     /// The signature is empty.

@@ -100,6 +100,11 @@ fn finish(signed: &str, payload: &str, mut signature: Vec<u8>, tamper: Option<Ta
             format!("{header}.{body}.{}", base64(signature))
         }
         Some(Tamper::ZeroSignature) => format!("{signed}.{}", base64(vec![0; signature.len()])),
+        Some(Tamper::LongSignature) => {
+            let (r, s) = signature.split_at(signature.len() / 2);
+            let zeros = vec![0; if r.len() == 32 { 48 - 32 } else { 66 - 48 }];
+            format!("{signed}.{}", base64([&zeros, r, &zeros, s].concat()))
+        }
         Some(Tamper::NoSignature) => format!("{signed}."),
         Some(Tamper::TwoParts) => signed.to_owned(),
         Some(Tamper::FourParts) => format!("{signed}.{}.AAAA", base64(signature)),

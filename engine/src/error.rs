@@ -22,7 +22,7 @@ pub enum Refusal {
     Absent,
     /// It could not be decided: an expression failed on this request.
     Failed,
-    /// It could not be decided, since something outside is not to be had; another time it may.
+    /// It could not be decided, since something is not to be had: outside, where another time it may, or in this build.
     Unavailable,
 }
 

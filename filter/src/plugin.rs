@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use sidegate_engine::crypto::{Algorithm, Verifier as _};
 use sidegate_engine::east_west::Chain;
 use sidegate_engine::{Policy, Problem, Timestamp};
 
@@ -188,6 +189,7 @@ impl Plugin {
         };
         #[cfg(feature = "wristband")]
         let policy = policy.with_signer(Box::new(HostSigner::new(verifier.clone())));
+        warn_of_unchecked(&policy, &verifier);
         let policy = policy.with_verifier(Box::new(verifier));
         if let Some(mesh) = policy.mesh() {
             warn(mesh.left_out().iter().chain(mesh.notes()));
@@ -202,6 +204,20 @@ impl Plugin {
         self.quiet.forget();
         self.start_documents();
         Ok(())
+    }
+}
+
+/// Tells which signatures nobody can check here.
+fn warn_of_unchecked(policy: &Policy, verifier: &HostVerifier) {
+    let unchecked = [Algorithm::Es384, Algorithm::Es512].into_iter().filter(|algorithm| !verifier.checks(*algorithm));
+    let unchecked: Vec<_> = unchecked.map(Algorithm::name).collect();
+    if !unchecked.is_empty() && policy.remote_documents().has_key_sets() {
+        let names = unchecked.join(" and ");
+        let text = format!(
+            "tokens signed by {names} get 503: this build of Sidegate leaves them to Envoy, which was not seen to check them; \
+             allow `proxy_call_foreign_function`, or use `sidegate.wasm`"
+        );
+        host::log(Level::Warn, &text);
     }
 }
 

@@ -57,7 +57,8 @@ impl Verifier for HostVerifier {
         }
         match algorithm {
             Algorithm::Es256 | Algorithm::Es384 | Algorithm::Es512 => {
-                ecdsa_to_der(signature).is_some_and(|signature| ask(algorithm, key.spki(), message, &signature))
+                let signature = key.curve().and_then(|curve| ecdsa_to_der(curve, signature));
+                signature.is_some_and(|signature| ask(algorithm, key.spki(), message, &signature))
             }
             _ => ask(algorithm, key.spki(), message, signature),
         }

@@ -84,9 +84,11 @@ fn left_out(_: &Paths) {
 const OFF_CURVE: &str = "off-curve";
 
 /// An issuer's name, its key, what the module may not ask Envoy for, and what a token comes to.
-const SIGNATURES: [(&str, &str, &str, u16); 4] = [
+const SIGNATURES: [(&str, &str, &str, u16); 6] = [
     ("asked", "ec-384", WHOLE, 200),
+    ("asked-long", "ec-521", WHOLE, 200),
     ("not-asked", "ec-384", "proxy_call_foreign_function", 503),
+    ("not-asked-long", "ec-521", "proxy_call_foreign_function", 503),
     ("not-needed", "rsa-1", "proxy_call_foreign_function", 200),
     (OFF_CURVE, "ec-384", WHOLE, 401),
 ];
@@ -110,11 +112,18 @@ fn signatures(_: &Paths) {
         let response = world.with_token(name, "/trap4/signatures", &world::johns_token(key));
         assert_eq!(response.status, status, "{name}: {response:?}");
         let reason = match status {
-            503 => Some("signatures of ES384 cannot be checked here"),
+            503 if key == "ec-384" => Some("signatures of ES384 cannot be checked here"),
+            503 => Some("signatures of ES512 cannot be checked here"),
             401 => Some("failed to verify signature: failed to verify id token signature"),
             _ => None,
         };
         assert_eq!(world::reason(&response), reason, "{name}");
+    }
+    // It is said when the configuration comes, too.
+    let log = world.envoy.log();
+    for (name, _, forgotten, _) in SIGNATURES {
+        let warning = format!("wasm log {name} {name}: tokens signed by ES384 and ES512 get 503");
+        assert_eq!(log.contains(&warning), forgotten != WHOLE, "{warning}");
     }
 }
 

@@ -251,7 +251,7 @@ pub fn issuer(authority: &str, first: &str, then: &str, delay: u64) -> (String, 
     let discovery = json!({
         "issuer": url,
         "jwks_uri": format!("{url}/jwks"),
-        "id_token_signing_alg_values_supported": ["RS256", "ES256", "ES384"],
+        "id_token_signing_alg_values_supported": ["RS256", "ES256", "ES384", "ES512"],
     });
     let keys = |name: &str| token::key_set(&[name.to_owned()]).unwrap_or_else(|error| panic!("{error}"));
     let reply = |json| ServiceReply { json: Some(json), ..ServiceReply::default() };

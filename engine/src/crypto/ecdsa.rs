@@ -4,14 +4,14 @@ use super::key::Parsed;
 use super::large::signature_to_der;
 use super::{Curve, PublicKey};
 
-/// DER (RFC 3279 section 2.2.3) of a signature that is r||s; none if it is neither of P-256, P-384 nor P-521, or r or s
-/// is out of range.
+/// DER (RFC 3279 section 2.2.3) of a signature that is r||s; none if it has not the length that the curve asks for (RFC 7518
+/// section 3.4), or r or s is out of range. Without the feature `curves`, the range of P-384 and P-521 is left to the host.
 #[must_use]
-pub fn ecdsa_to_der(signature: &[u8]) -> Option<Vec<u8>> {
-    match signature.len() {
-        64 => p256::ecdsa::Signature::from_slice(signature).ok().map(|it| it.to_der().as_bytes().to_vec()),
-        96 | 132 => signature_to_der(signature),
-        _ => None,
+pub fn ecdsa_to_der(curve: Curve, signature: &[u8]) -> Option<Vec<u8>> {
+    match curve {
+        _ if signature.len() != curve.field_size().saturating_mul(2) => None,
+        Curve::P256 => p256::ecdsa::Signature::from_slice(signature).ok().map(|it| it.to_der().as_bytes().to_vec()),
+        Curve::P384 | Curve::P521 => signature_to_der(curve, signature),
     }
 }
 

@@ -21,7 +21,8 @@ pub(super) const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.1
 pub(super) const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
-/// A public key that is fit to check signatures with.
+/// A public key that is fit to check signatures with. Without the feature `curves`, whether one of P-384 or P-521 is a point of
+/// its curve is left to the host, which alone uses it.
 #[derive(Clone)]
 pub struct PublicKey {
     spki: Box<[u8]>,
@@ -191,9 +192,9 @@ impl Curve {
 
     pub(super) const fn oid(self) -> ObjectIdentifier {
         match self {
-            Self::P256 => ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7"),
-            Self::P384 => ObjectIdentifier::new_unwrap("1.3.132.0.34"),
-            Self::P521 => ObjectIdentifier::new_unwrap("1.3.132.0.35"),
+            Self::P256 => const { ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7") },
+            Self::P384 => const { ObjectIdentifier::new_unwrap("1.3.132.0.34") },
+            Self::P521 => const { ObjectIdentifier::new_unwrap("1.3.132.0.35") },
         }
     }
 

@@ -52,9 +52,9 @@ impl LargeKey {
 }
 
 /// DER of a signature that is r||s; none if r or s is out of the curve's range.
-pub fn signature_to_der(signature: &[u8]) -> Option<Vec<u8>> {
-    match signature.len() {
-        96 => p384::ecdsa::Signature::from_slice(signature).ok().map(|it| it.to_der().as_bytes().to_vec()),
+pub fn signature_to_der(curve: Curve, signature: &[u8]) -> Option<Vec<u8>> {
+    match curve {
+        Curve::P384 => p384::ecdsa::Signature::from_slice(signature).ok().map(|it| it.to_der().as_bytes().to_vec()),
         _ => p521::ecdsa::Signature::from_slice(signature).ok().map(|it| it.to_der().as_bytes().to_vec()),
     }
 }

@@ -247,6 +247,13 @@ impl RemoteDocuments {
             .unwrap_or(Fetched::Stale)
     }
 
+    /// Whether there are key sets among them, by which tokens are checked.
+    #[must_use]
+    pub fn has_key_sets(&self) -> bool {
+        let is_key_set = |location: &Location| matches!(location, Location::Issuer(_) | Location::Jwks(_));
+        self.documents.borrow().iter().any(|document| is_key_set(&document.source.location))
+    }
+
     /// The keys at hand; none before the first fetch.
     #[must_use]
     pub fn key_set(&self, id: DocumentId) -> Option<Rc<KeySet>> {

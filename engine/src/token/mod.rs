@@ -154,7 +154,7 @@ impl Signed<'_> {
     /// Finds the key that signed. A token with a `kid` is only ever of a key with this `kid`.
     ///
     /// # Errors
-    /// The algorithm is none that tokens of this issuer are signed with.
+    /// The algorithm is none that tokens of this issuer are signed with, or nobody here can check it.
     pub fn signer<'k>(&self, keys: &'k KeySet, verifier: &dyn Verifier) -> Result<Signer<'k>, StepError> {
         let unsupported = |got: String| {
             let names: Vec<_> = keys.algorithms().iter().map(|algorithm| algorithm.name()).collect();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use sidegate_engine::crypto::{Algorithm, PublicKey, RustCrypto, Verifier as _, ecdsa_from_der, ecdsa_to_der};
+use sidegate_engine::crypto::{Algorithm, Curve, PublicKey, RustCrypto, Verifier as _, ecdsa_from_der, ecdsa_to_der};
 use sidegate_engine::remote::{DocumentId, Fetched, Location, RemoteDocuments, RemoteDocumentsBuilder, Source};
 use sidegate_engine::token::Token;
 use sidegate_engine::url::Url;
@@ -158,8 +158,10 @@ proptest! {
             prop_assert!(!RustCrypto.verify(algorithm, &spki, &message, &fitting));
             prop_assert!(!RustCrypto.verify(algorithm, &spki, &message, &signature));
         }
-        let _ = ecdsa_to_der(&signature);
-        let _ = ecdsa_from_der(sidegate_engine::crypto::Curve::P256, &signature);
+        for curve in [Curve::P256, Curve::P384, Curve::P521] {
+            let _ = ecdsa_to_der(curve, &signature);
+        }
+        let _ = ecdsa_from_der(Curve::P256, &signature);
     }
 }
 

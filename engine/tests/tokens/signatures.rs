@@ -150,12 +150,17 @@ fn weak_and_broken_keys_are_refused() {
 }
 
 #[test]
+fn each_algorithm_is_checked_here() {
+    assert!(Algorithm::ALL.into_iter().all(|algorithm| RustCrypto.checks(algorithm)));
+}
+
+#[test]
 fn ecdsa_signatures_have_two_forms() {
     for (algorithm, curve) in
         [(Algorithm::Es256, Curve::P256), (Algorithm::Es384, Curve::P384), (Algorithm::Es512, Curve::P521)]
     {
         let signature = sign(algorithm, Seed(7), MESSAGE);
-        let der = ecdsa_to_der(&signature).unwrap();
+        let der = ecdsa_to_der(curve, &signature).unwrap();
         assert_eq!(ecdsa_from_der(curve, &der), Some(signature.clone()));
         assert_eq!(own(algorithm).curve(), Some(curve));
         assert!(!RustCrypto.verify(algorithm, &own(algorithm), MESSAGE, &der), "JWS has no DER");
@@ -163,9 +168,11 @@ fn ecdsa_signatures_have_two_forms() {
         assert!(verify_ecdsa(hash, &own(algorithm), MESSAGE, &signature));
         let other = if hash == Hash::Sha256 { Hash::Sha512 } else { Hash::Sha256 };
         assert!(!verify_ecdsa(other, &own(algorithm), MESSAGE, &signature));
-        assert_eq!(ecdsa_to_der(&vec![0; signature.len()]), None, "r and s are not zero");
-        assert_eq!(ecdsa_to_der(&vec![0xff; signature.len()]), None, "nor beyond the order");
-        assert_eq!(ecdsa_to_der(&signature[1..]), None);
+        assert_eq!(ecdsa_to_der(curve, &vec![0; signature.len()]), None, "r and s are not zero");
+        assert_eq!(ecdsa_to_der(curve, &vec![0xff; signature.len()]), None, "nor beyond the order");
+        assert_eq!(ecdsa_to_der(curve, &signature[1..]), None);
+        let (r, s) = signature.split_at(signature.len() / 2);
+        assert_eq!(ecdsa_to_der(curve, &[&[0], r, &[0], s].concat()), None, "no numbers longer than the curve's");
         assert_eq!(ecdsa_from_der(curve, &der[1..]), None);
     }
     assert_eq!(own(Algorithm::Rs256).curve(), None);
