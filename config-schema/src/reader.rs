@@ -475,8 +475,21 @@ impl<'de, 'c, I: Iterator<Item = (u32, &'c str, Option<&'c Node<'c>>)>> MapAcces
     }
 }
 
-/// The place of a name among those that a struct or an enum knows, as serde counts them: nothing in our documents is `skip`ped
-/// or has an `alias`, which would count otherwise.
+/// The place of a name among those that a struct or an enum knows, which is how serde counts them as long as none has an `alias`:
+/// a test looks for them.
 fn number(known: &[&str], name: &str) -> Option<u32> {
     known.iter().position(|known| *known == name).and_then(|place| u32::try_from(place).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    /// An alias is among the names that serde gives, but does not count among the fields: values would land in the wrong ones.
+    #[test]
+    fn no_field_has_an_alias() {
+        let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).unwrap();
+        let files = folder.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+        let sources: Vec<_> = files.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        assert!(sources.iter().any(|source| source.contains("rename_all =")));
+        assert!(!sources.iter().any(|source| source.contains(concat!("alias", " ="))));
+    }
 }

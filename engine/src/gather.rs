@@ -62,4 +62,11 @@ mod tests {
             prop_assert_eq!(try_gathered::<BTreeMap<_, _>, _, _>(fallible), Ok(expected));
         }
     }
+
+    #[test]
+    fn nothing_is_asked_for_after_what_cannot_be_had() {
+        let mut items = [Ok(1), Err("first"), Err("second")].into_iter();
+        assert_eq!(try_gathered::<Vec<_>, _, _>(items.by_ref()), Err("first"));
+        assert_eq!(items.next(), Some(Err("second")));
+    }
 }
