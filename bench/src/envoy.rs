@@ -73,7 +73,7 @@ impl Envoy {
         let log = fs::File::create(folder.path().join("log")).map_err(text)?;
         let began = Instant::now();
         let child = guarded(program, folder.path())
-            .args(["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning", "--drain-time-s", "1"])
+            .args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning", "--drain-time-s", "1"])
             .arg("-c")
             .arg(&file)
             .arg("--admin-address-path")

@@ -45,8 +45,9 @@ impl Envoy {
         let path = folder.path();
         fs::write(path.join("bootstrap.json"), bootstrap(path)?.to_string()).map_err(text)?;
         let mut command = servers::guarded(envoy, path);
-        command.args(["--use-dynamic-base-id", "--file-flush-interval-msec", "20", "--drain-time-s", "1"]);
-        command.args(["--parent-shutdown-time-s", "2", "--log-level", "warning"]);
+        // What a restart would share is a file outside of the folder, which Envoy leaves there.
+        command.args(["--disable-hot-restart", "--file-flush-interval-msec", "20", "--drain-time-s", "1"]);
+        command.args(["--log-level", "warning"]);
         command.arg("--component-log-level").arg("wasm:debug,http:warning");
         command.args(["--log-format", "[%t][%l][%n] %v", "--concurrency", &concurrency.to_string()]);
         for (flag, file) in
