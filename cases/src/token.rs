@@ -52,6 +52,9 @@ pub fn sign(token: &Token, now: i64) -> Result<String, String> {
         ("HS256", Some(_)) => hmac_by_public_key(key.as_deref().unwrap_or_default(), &signed)?,
         (alg, Some(key)) => key.sign(alg, signed.as_bytes())?,
     };
+    if *tamper == Some(Tamper::LongSignature) && !matches!(loaded, Some(Key::Ec256(_) | Key::Ec384(_))) {
+        return Err("`longSignature` is of P-256 and P-384 alone".to_owned());
+    }
     Ok(finish(&signed, &payload, signature, *tamper))
 }
 
