@@ -134,8 +134,9 @@ impl PublicKey {
             Parsed::Rsa(_) => &[Rs256, Rs384, Rs512, Ps256, Ps384, Ps512],
             Parsed::P256(_) => &[Es256],
             Parsed::Large(ref key) => match key.curve() {
+                Curve::P256 => &[Es256],
+                Curve::P384 => &[Es384],
                 Curve::P521 => &[Es512],
-                _ => &[Es384],
             },
             Parsed::Ed25519(_) => &[EdDsa],
         }

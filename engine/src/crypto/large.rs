@@ -18,16 +18,21 @@ impl LargeKey {
     /// Whether signatures under such keys can be checked without the host.
     pub const IS_CHECKED_HERE: bool = true;
 
-    /// From a point (SEC 1 section 2.3.3), with it the DER of the `SubjectPublicKeyInfo`; none if it is no point of P-384 or else
-    /// of P-521.
+    /// From a point (SEC 1 section 2.3.3), with it the DER of the `SubjectPublicKeyInfo`; none if it is no point of the curve, or this
+    /// is neither of the two.
     pub fn read(curve: Curve, sec1: &[u8]) -> Option<(Vec<u8>, Self)> {
-        if curve == Curve::P384 {
-            let key = p384::PublicKey::from_sec1_bytes(sec1).ok()?;
-            return Some((key.to_public_key_der().ok()?.into_vec(), Self::P384(Box::new(key.into()))));
+        match curve {
+            Curve::P256 => None,
+            Curve::P384 => {
+                let key = p384::PublicKey::from_sec1_bytes(sec1).ok()?;
+                Some((key.to_public_key_der().ok()?.into_vec(), Self::P384(Box::new(key.into()))))
+            }
+            Curve::P521 => {
+                let key = p521::PublicKey::from_sec1_bytes(sec1).ok()?;
+                let verifying = p521::ecdsa::VerifyingKey::from_affine(*key.as_affine()).ok()?;
+                Some((key.to_public_key_der().ok()?.into_vec(), Self::P521(Box::new(verifying))))
+            }
         }
-        let key = p521::PublicKey::from_sec1_bytes(sec1).ok()?;
-        let verifying = p521::ecdsa::VerifyingKey::from_affine(*key.as_affine()).ok()?;
-        Some((key.to_public_key_der().ok()?.into_vec(), Self::P521(Box::new(verifying))))
     }
 
     /// Of which curve it is.
@@ -54,7 +59,8 @@ impl LargeKey {
 /// DER of a signature that is r||s; none if r or s is out of the curve's range.
 pub fn signature_to_der(curve: Curve, signature: &[u8]) -> Option<Vec<u8>> {
     match curve {
+        Curve::P256 => None,
         Curve::P384 => p384::ecdsa::Signature::from_slice(signature).ok().map(|it| it.to_der().as_bytes().to_vec()),
-        _ => p521::ecdsa::Signature::from_slice(signature).ok().map(|it| it.to_der().as_bytes().to_vec()),
+        Curve::P521 => p521::ecdsa::Signature::from_slice(signature).ok().map(|it| it.to_der().as_bytes().to_vec()),
     }
 }

@@ -17,10 +17,10 @@ impl LargeKey {
     pub const IS_CHECKED_HERE: bool = false;
 
     /// From a point that is not compressed (SEC 1 section 2.3.3), with it the DER of the `SubjectPublicKeyInfo`; none if it has
-    /// another form. Whether it is on the curve the host looks at whenever it uses it.
+    /// another form, or the curve is neither of the two. Whether it is on the curve the host looks at whenever it uses it.
     pub fn read(curve: Curve, sec1: &[u8]) -> Option<(Vec<u8>, Self)> {
         let [4, coordinates @ ..] = sec1 else { return None };
-        if coordinates.len() != curve.field_size().saturating_mul(2) {
+        if curve == Curve::P256 || coordinates.len() != curve.field_size().saturating_mul(2) {
             return None;
         }
         let oid = curve.oid();

@@ -35,21 +35,17 @@ impl Verifier for RustCrypto {
 
 #[inline(never)]
 fn verify_rsa(algorithm: Algorithm, key: &RsaPublicKey, digest: &[u8], signature: &[u8]) -> bool {
-    let pkcs1 = match algorithm {
-        Algorithm::Rs256 => Pkcs1v15Sign::new::<Sha256>(),
-        Algorithm::Rs384 => Pkcs1v15Sign::new::<Sha384>(),
-        Algorithm::Rs512 => Pkcs1v15Sign::new::<Sha512>(),
-        _ => {
-            let pss = match algorithm {
-                Algorithm::Ps256 => Pss::new::<Sha256>(),
-                Algorithm::Ps384 => Pss::new::<Sha384>(),
-                Algorithm::Ps512 => Pss::new::<Sha512>(),
-                _ => return false,
-            };
-            return key.verify(pss, digest, signature).is_ok();
-        }
-    };
-    key.verify(pkcs1, digest, signature).is_ok()
+    let pkcs1 = |padding: Pkcs1v15Sign| key.verify(padding, digest, signature).is_ok();
+    let pss = |padding: Pss| key.verify(padding, digest, signature).is_ok();
+    match algorithm {
+        Algorithm::Rs256 => pkcs1(Pkcs1v15Sign::new::<Sha256>()),
+        Algorithm::Rs384 => pkcs1(Pkcs1v15Sign::new::<Sha384>()),
+        Algorithm::Rs512 => pkcs1(Pkcs1v15Sign::new::<Sha512>()),
+        Algorithm::Ps256 => pss(Pss::new::<Sha256>()),
+        Algorithm::Ps384 => pss(Pss::new::<Sha384>()),
+        Algorithm::Ps512 => pss(Pss::new::<Sha512>()),
+        Algorithm::Es256 | Algorithm::Es384 | Algorithm::Es512 | Algorithm::EdDsa => false,
+    }
 }
 
 /// Whether `signature` (r||s, see [`super::ecdsa_from_der`]) is `key`'s over `message`, with a digest that need not be
